@@ -1,0 +1,1 @@
+"""Raw events in, one row per (member, as_of) out; knows nothing of models."""

@@ -1,0 +1,217 @@
+"""The tables we accept: columns, units, keys, and why a row is refused.
+
+Instants are stored as timestamps without a zone and are always UTC.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "instant", "cents", "double", "integer", "boolean"]
+
+SQL_TYPE: dict[Kind, str] = {
+    "text": "varchar",
+    "instant": "timestamp",
+    "cents": "bigint",
+    "double": "double",
+    "integer": "bigint",
+    "boolean": "boolean",
+}
+TEXT_LENGTH_MAX = 1_000
+MEMBER_KEY_LENGTH_MAX = 64
+# A till line over ten million units of currency is a slipped decimal point, not a purchase.
+CENTS_MAX = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of an accepted table."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    required: bool = False
+
+    @property
+    def sql_type(self) -> str:
+        """Return the DuckDB type the column is stored as."""
+        return SQL_TYPE[self.kind]
+
+
+@dataclass(frozen=True)
+class Table:
+    """An accepted table; its rows are versions of what `key` names."""
+
+    name: str
+    key: tuple[str, ...]
+    fields: tuple[Field, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a table whose key names a column it does not have."""
+        missing = set(self.key) - set(self.column_names)
+        if missing:
+            raise ValueError(f"table {self.name}: key columns {sorted(missing)} are not fields")
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names in the order they are stored."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """Return the columns in which two versions of one key can differ."""
+        own = {*self.key, "known_at"}
+        return tuple(name for name in self.column_names if name not in own)
+
+
+_SOURCE = Field("source", "text", "the system the row came from", required=True)
+_SOURCE_KEY = Field("source_key", "text", "the member in that system; absent: anonymous")
+_OCCURRED = Field("occurred_at", "instant", "when it happened", required=True)
+_KNOWN = Field("known_at", "instant", "when we knew", required=True)
+
+PURCHASES = Table(
+    "purchases",
+    key=("source", "order_id", "line_no"),
+    fields=(
+        _SOURCE,
+        Field("order_id", "text", "one shopping basket", required=True),
+        Field("line_no", "text", "one line of it", required=True),
+        _SOURCE_KEY,
+        _OCCURRED,
+        Field("product_id", "text", "what was bought"),
+        Field("quantity", "double", "units; negative: returned"),
+        Field("net_cents", "cents", "what the shop received; negative: returned", required=True),
+        Field("discount_cents", "cents", "taken off by the shop"),
+        Field("coupon_cents", "cents", "paid with coupons"),
+        Field("store_id", "text", "where"),
+        Field("channel", "text", "shop, web, app"),
+        Field("returns_order_id", "text", "the basket a return refers to"),
+        Field("returns_line_no", "text", "the line a return refers to"),
+        _KNOWN,
+    ),
+)
+PRODUCTS = Table(
+    "products",
+    key=("product_id",),
+    fields=(
+        Field("product_id", "text", "what can be bought", required=True),
+        Field("name", "text", "as people read it"),
+        Field("department", "text", "first level of the category path"),
+        Field("category", "text", "second level; what preferences are counted in"),
+        Field("product_type", "text", "third level"),
+        Field("brand", "text", "who makes it"),
+        Field("private_label", "boolean", "the shop's own brand"),
+        Field("price_cents", "cents", "list price"),
+        Field("margin_rate", "double", "margin over price"),
+        _KNOWN,
+    ),
+)
+MEMBERS = Table(
+    "members",
+    key=("member_id",),
+    fields=(
+        Field("member_id", "text", "the member", required=True),
+        Field("joined_at", "instant", "when she joined"),
+        Field("joined_channel", "text", "through which channel"),
+        Field("referred_by", "text", "the member who brought her"),
+        Field("acquisition_cost_cents", "cents", "what winning her cost"),
+        Field("attributes", "text", "declared facts, as JSON"),
+        _KNOWN,
+    ),
+)
+IDENTITIES = Table(
+    "identities",
+    key=("source", "source_key"),
+    fields=(
+        _SOURCE,
+        Field("source_key", "text", "the member in that system", required=True),
+        Field("member_id", "text", "the member here", required=True),
+        _KNOWN,
+    ),
+)
+CAMPAIGNS = Table(
+    "campaigns",
+    key=("campaign_id",),
+    fields=(
+        Field("campaign_id", "text", "one campaign", required=True),
+        Field("starts_at", "instant", "first moment", required=True),
+        Field("ends_at", "instant", "first moment after", required=True),
+        Field("kind", "text", "as the marketer calls it"),
+        Field("products", "text", "product_ids, as a JSON list"),
+        _KNOWN,
+    ),
+)
+CONTACTS = Table(
+    "contacts",
+    key=("contact_id", "kind"),
+    fields=(
+        Field("contact_id", "text", "one message to one member", required=True),
+        Field("kind", "text", "sent, opened, redeemed, ...", required=True),
+        _OCCURRED,
+        Field("member_id", "text", "to whom", required=True),
+        Field("decision_id", "text", "the decision that made it"),
+        Field("campaign_id", "text", "the campaign it belongs to"),
+        Field("channel", "text", "mail, e-mail, app"),
+        Field("offer", "text", "what was offered"),
+        Field("arm", "text", "arm of the experiment"),
+        Field("propensity", "double", "chance with which it was chosen"),
+        _KNOWN,
+    ),
+)
+TABLES = {
+    table.name: table for table in (PURCHASES, PRODUCTS, MEMBERS, IDENTITIES, CAMPAIGNS, CONTACTS)
+}
+
+
+def problem_sql(table: Table, readable_until: str) -> str:
+    """Return SQL for the first reason to refuse a staged row, as 'reason:column', or null.
+
+    Parameters
+    ----------
+    table : the contract the staged columns already carry names and types of
+    readable_until : SQL of an instant; nothing can have happened or been known after it
+    """
+    cases = []
+    for field in table.fields:
+        if field.required:
+            blank = f"{field.name} is null"
+            if field.kind == "text":
+                blank += f" or {field.name} = ''"
+            cases.append((blank, f"missing:{field.name}"))
+        cases += [(test, f"{reason}:{field.name}") for test, reason in _limits(field)]
+        if field.name in ("occurred_at", "known_at"):
+            cases.append((f"{field.name} >= {readable_until}", f"in_the_future:{field.name}"))
+    if "occurred_at" in table.column_names:
+        cases.append(("known_at < occurred_at", "known_before_it_happened:known_at"))
+    whens = "\n".join(f"when {test} then '{reason}'" for test, reason in cases)
+    return f"case {whens} end"
+
+
+def _limits(field: Field) -> list[tuple[str, str]]:
+    name = field.name
+    if field.kind == "text":
+        longest = MEMBER_KEY_LENGTH_MAX if name in ("member_id", "source_key") else TEXT_LENGTH_MAX
+        return [
+            (f"length({name}) > {longest}", "too_long"),
+            (f"contains({name}, chr(0))", "nul_character"),
+        ]
+    if field.kind == "cents":
+        return [(f"abs({name}) > {CENTS_MAX}", "out_of_range")]
+    if field.kind == "double":
+        return [(f"not isfinite({name})", "not_a_number")]
+    if field.kind == "instant":
+        return [(f"{name} < timestamp '1970-01-01'", "out_of_range")]
+    return []
+
+
+HOW_TO_FIX = {
+    "missing": "fill the column, or map another one to it",
+    "unreadable": "correct the value, or say its format in the mapping",
+    "too_long": f"keep members to {MEMBER_KEY_LENGTH_MAX} letters, other text to {TEXT_LENGTH_MAX}",
+    "nul_character": "remove the NUL character",
+    "out_of_range": "check the unit and the decimal sign",
+    "not_a_number": "replace NaN or infinity by a number or leave the cell empty",
+    "in_the_future": "check the timezone in the mapping and the till's clock",
+    "known_before_it_happened": "known_at must not precede occurred_at: check both columns",
+    "conflicting_duplicate": "a correction needs a later known_at than the row it corrects",
+    "malformed_line": "the line has another number of cells than the header: check quotes",
+}

@@ -1,0 +1,71 @@
+"""DuckDB as we use it: bounded memory, two threads, UTC, spilling to the home."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from programme.settings import Settings
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory engine that respects the machine's limits.
+
+    Yields
+    ------
+    a connection whose session timezone is UTC; what exceeds `memory_limit_mb` spills to the home
+    """
+    spill = settings.home / "tmp"
+    spill.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        config={
+            "threads": settings.threads,
+            "memory_limit": f"{settings.memory_limit_mb}MB",
+            "temp_directory": str(spill),
+            "autoinstall_known_extensions": False,
+        }
+    )
+    try:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def text(value: object) -> str:
+    """Quote a value as an SQL text literal."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def name(identifier: str) -> str:
+    """Quote an SQL identifier, for example a column of somebody's file."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def parquet(paths: list[Path], columns: str) -> str:
+    """Return a SELECT over Parquet files, or one with no rows when there are none.
+
+    Parameters
+    ----------
+    paths : files of one table
+    columns : `name type, ...`, the shape to give when `paths` is empty
+    """
+    if paths:
+        files = ", ".join(text(path) for path in paths)
+        return f"select * from read_parquet([{files}])"
+    nothing = ", ".join(
+        f"cast(null as {kind}) as {column}"
+        for column, kind in (pair.strip().split(" ", 1) for pair in columns.split(","))
+    )
+    return f"select {nothing} where false"
+
+
+def copy_to_parquet(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
+    """Write the rows of `sql` to one Parquet file; return how many there were."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = connection.execute(
+        f"copy ({sql}) to {text(path)} (format parquet, compression zstd)"
+    ).fetchone()
+    return int(done[0]) if done else 0

@@ -1,0 +1,79 @@
+"""A feature: one SQL expression with its unit, its meaning, what absence means, and its use."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Use = Literal["model", "report"]
+# What a column holds for a member of whom the group knows nothing.
+Absent = float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature column.
+
+    `sql` is an aggregate over the rows of its group. A column with use "report" is shown to
+    people and refused by training: text, and whatever a tier decided.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    sql: str
+    absent: Absent = None
+    use: Use = "model"
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """Columns that one SELECT computes: `rows` gives what is aggregated per member."""
+
+    name: str
+    meaning: str
+    rows: str
+    columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two columns of one name."""
+        names = [column.name for column in self.columns]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"feature group {self.name} has {repeated} twice")
+
+    @property
+    def sql(self) -> str:
+        """Return the group's SELECT: one row per member, the columns in order."""
+        listed = ",\n    ".join(f"{column.sql} as {column.name}" for column in self.columns)
+        return f"select member_id,\n    {listed}\nfrom ({self.rows})\ngroup by member_id"
+
+    def definition(self, column: Column) -> str:
+        """Return everything the value of a column depends on, as text."""
+        return "\n".join((self.rows, column.sql, repr(column.absent)))
+
+
+def feature_set(groups: Iterable[FeatureGroup], names: Iterable[str], inputs: str) -> str:
+    """Return the hash of what the named columns mean.
+
+    Parameters
+    ----------
+    groups : in which the columns are looked up
+    names : the columns a model consumes; their order does not matter
+    inputs : SQL of the views all groups read
+
+    Returns
+    -------
+    16 hexadecimal digits; equal exactly when every definition is equal
+
+    Raises
+    ------
+    KeyError : if no group has a column of that name
+    """
+    definitions = {
+        column.name: group.definition(column) for group in groups for column in group.columns
+    }
+    digest = hashlib.sha256(" ".join(inputs.split()).encode())
+    for name in sorted(set(names)):
+        digest.update(f"\n{name}: {' '.join(definitions[name].split())}".encode())
+    return digest.hexdigest()[:16]

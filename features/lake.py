@@ -1,0 +1,142 @@
+"""The lake: append-only Parquet batches behind one manifest, which is the only commit.
+
+Every stored row has a `sign`. A new row is +1. When a later-known version replaces a row, the
+batch that brings it also holds the old content again with sign -1 and the new `known_at`. So
+what was known at any instant is a sum, with no search for the latest version:
+`sum(sign * net_cents) where known_at < as_of`.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from features import contracts, engine
+from programme.errors import NotReady
+from programme.files import single_writer, sync_file, sync_folder, write_json
+from programme.settings import Settings
+
+MANIFEST = "manifest.json"
+# Added to every contract's columns; no feature may read ingested_at or batch_no.
+STORED_EXTRA = "sign tinyint, ingested_at timestamp, batch_no integer"
+QUARANTINE = "quarantine"
+QUARANTINE_SHAPE = (
+    "source varchar, table_name varchar, reason varchar, column_name varchar, file varchar, "
+    "line bigint, row_json varchar, ingested_at timestamp, batch_no integer"
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One committed ingest."""
+
+    batch_no: int
+    source: str
+    ingested_at: str
+    rows: dict[str, int]
+    read_files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is committed, oldest batch first. Files it does not name do not exist."""
+
+    batches: tuple[Batch, ...] = ()
+
+    @property
+    def lake_version(self) -> int:
+        """Return the number of the last batch; 0 for an empty lake."""
+        return self.batches[-1].batch_no if self.batches else 0
+
+    def up_to(self, lake_version: int) -> "Manifest":
+        """Return the manifest as it was at an earlier version."""
+        return Manifest(tuple(b for b in self.batches if b.batch_no <= lake_version))
+
+    def after(self, lake_version: int) -> "Manifest":
+        """Return only what came after a version."""
+        return Manifest(tuple(b for b in self.batches if b.batch_no > lake_version))
+
+
+class Lake:
+    """The rows of one programme."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.home / "lake"
+        self._quarantine = settings.home / QUARANTINE
+
+    def manifest(self) -> Manifest:
+        """Return what is committed now."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return Manifest()
+        content = json.loads(path.read_text("utf-8"))
+        return Manifest(tuple(Batch(**batch) for batch in content["batches"]))
+
+    def ready(self) -> Manifest:
+        """Return the manifest of a lake that holds purchases.
+
+        Raises
+        ------
+        NotReady : if there are none yet.
+        """
+        manifest = self.manifest()
+        if not self.paths("purchases", manifest):
+            raise NotReady(
+                f"The lake {self.folder} holds no purchases. Nothing was done. Ingest some "
+                "first, for example: perennial ingest completejourney"
+            )
+        return manifest
+
+    def paths(self, table: str, manifest: Manifest) -> list[Path]:
+        """Return the files of one table or rollup."""
+        return [self.path_of(table, b.batch_no) for b in manifest.batches if table in b.rows]
+
+    def rows_sql(self, table: str, manifest: Manifest) -> str:
+        """Return a SELECT of the stored rows of an accepted table."""
+        contract = contracts.TABLES[table]
+        shape = ", ".join(f"{f.name} {f.sql_type}" for f in contract.fields)
+        return engine.parquet(self.paths(table, manifest), f"{shape}, {STORED_EXTRA}")
+
+    @contextmanager
+    def writing(self) -> Iterator[int]:
+        """Hold the lake for one batch; yields the number the batch will have.
+
+        What a killed writer left behind carries the same number and is not in the manifest:
+        it is removed here, before anything is written.
+        """
+        with single_writer(self.folder / "writer.lock", "the lake"):
+            batch_no = self.manifest().lake_version + 1
+            leftovers = [*self.folder.glob(f"*/{batch_no:06d}.parquet")]
+            for leftover in [*leftovers, self.path_of(QUARANTINE, batch_no)]:
+                leftover.unlink(missing_ok=True)
+            yield batch_no
+
+    def path_of(self, table: str, batch_no: int) -> Path:
+        """Return where a batch writes a table; bad rows stand beside the lake, not in it."""
+        folder = self._quarantine if table == QUARANTINE else self.folder / table
+        return folder / f"{batch_no:06d}.parquet"
+
+    def commit(
+        self,
+        batch_no: int,
+        source: str,
+        ingested_at: datetime,
+        rows: dict[str, int],
+        read_files: dict[str, str],
+    ) -> Batch:
+        """Make a batch visible: its files reach the disk, then one rename names them."""
+        for table in rows:
+            path = self.path_of(table, batch_no)
+            sync_file(path)
+            sync_folder(path.parent)
+        batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files)
+        manifest = self.manifest()
+        content: dict[str, Any] = {
+            "lake_version": batch_no,
+            "batches": [vars(b) for b in (*manifest.batches, batch)],
+        }
+        write_json(self.folder / MANIFEST, content)
+        return batch

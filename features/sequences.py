@@ -1,0 +1,63 @@
+"""A member's history as sequences: weeks for the recurrent model, products for recommendation."""
+
+from datetime import date
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from features import rollups, table
+from features.lake import Lake, Manifest
+
+WEEKLY_CHANNELS = ("orders", "net_cents", "discount_cents", "returned_cents")
+
+
+def weekly(
+    connection: duckdb.DuckDBPyConnection, member_ids: list[str], n_weeks: int
+) -> npt.NDArray[np.float32]:
+    """Return the last weeks of each member, from the prepared `member_days`.
+
+    Week k back holds the days `[as_of - 7(k + 1), as_of - 7k)`; it is row `n_weeks - 1 - k`.
+
+    Returns
+    -------
+    array of shape (n_members, n_weeks, 4), oldest week first, channels as `WEEKLY_CHANNELS`
+    """
+    sums = ", ".join(f"cast(sum({channel}) as double) as {channel}" for channel in WEEKLY_CHANNELS)
+    rows = connection.execute(
+        f"""select member_id, (days_ago - 1) // 7 as weeks_back, {sums}
+        from member_days where days_ago <= {7 * n_weeks} group by member_id, weeks_back"""
+    ).df()
+    place = {member: i for i, member in enumerate(member_ids)}
+    tensor = np.zeros((len(member_ids), n_weeks, len(WEEKLY_CHANNELS)), dtype=np.float32)
+    index = rows["member_id"].map(place)
+    known = index.notna().to_numpy()
+    who = index[known].to_numpy(dtype=np.int64)
+    week = n_weeks - 1 - rows["weeks_back"].to_numpy(dtype=np.int64)[known]
+    tensor[who, week] = rows.loc[known, list(WEEKLY_CHANNELS)].to_numpy(dtype=np.float32)
+    return tensor
+
+
+def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str) -> str:
+    """Return a SELECT of what each member bought before `as_of`, one row per product.
+
+    Reads the lines themselves: a rollup by member and product would be as long as they are.
+    Returned lines do not count. `known_identities` must be prepared.
+    """
+    midnight = table.midnight_sql(as_of, timezone)
+    day = f"date '{as_of}'"
+    occurred = rollups.local_sql("occurred_at", timezone)
+    bought = f"""
+        select source, source_key, product_id, cast({occurred} as date) as bought_on, sign
+        from ({lake.rows_sql("purchases", manifest)})
+        where known_at < {midnight} and occurred_at < {midnight}
+            and source_key is not null and product_id is not null
+            and coalesce(quantity, 0) >= 0 and net_cents >= 0"""
+    return f"""
+        select member_id, product_id, cast(count(*) as integer) as purchase_days,
+               cast(min(date_diff('day', bought_on, {day})) as integer) as last_days
+        from (
+            select member_id, product_id, bought_on from ({table.with_member(bought)})
+            group by member_id, product_id, bought_on having sum(sign) > 0
+        )
+        group by member_id, product_id order by member_id, product_id"""

@@ -1,0 +1,318 @@
+"""Can this data carry the predictions? A report per ingest: what was found and how to fix it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from features import contracts, engine
+from features.lake import Lake, Manifest
+from features.sources.staging import Source
+from programme.files import write_durably, write_json
+from programme.settings import Programme
+
+Severity = Literal["error", "warning", "information"]
+
+# Commercial suites ask for about as much before they predict; below it intervals are very wide.
+MEMBERS_WANTED = 500
+HISTORY_OVER_HORIZON_WANTED = 4
+ANONYMOUS_SHARE_MAX = 0.5
+CATALOGUE_SHARE_WANTED = 0.8
+
+
+@dataclass(frozen=True)
+class TableCount:
+    """What became of the rows of one table."""
+
+    table: str
+    read: int = 0
+    stored: int = 0
+    corrected: int = 0
+    unchanged: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    step: str
+    severity: Severity
+    table: str
+    column: str
+    count: int
+    finding: str
+    how_to_fix: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything found about one ingest."""
+
+    source: str
+    programme: str
+    ingested_at: str
+    batch_no: int
+    counts: tuple[TableCount, ...]
+    findings: tuple[Finding, ...]
+    assumptions: tuple[str, ...]
+
+    def worst(self) -> Severity:
+        """Return the gravest severity found."""
+        present = {finding.severity for finding in self.findings}
+        for severity in ("error", "warning"):
+            if severity in present:
+                return severity
+        return "information"
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    manifest: Manifest,
+    batch_no: int,
+    source: Source,
+    counts: list[TableCount],
+    programme: Programme,
+    ingested_at: datetime,
+) -> Report:
+    """Judge the lake as it will be once this batch is committed."""
+    findings = [_stored(count) for count in counts]
+    for count in counts:
+        findings += _refused(count)
+    own = lake.path_of("purchases", batch_no)
+    if own.exists() or lake.paths("purchases", manifest):
+        lines = lake.rows_sql("purchases", manifest)
+        if own.exists():
+            lines += f" union all by name select * from read_parquet({engine.text(own)})"
+        products = lake.rows_sql("products", manifest)
+        own_products = lake.path_of("products", batch_no)
+        if own_products.exists():
+            products += (
+                f" union all by name select * from read_parquet({engine.text(own_products)})"
+            )
+        findings += _purchase_findings(connection, lines, products, programme)
+    return Report(
+        source.name,
+        programme.name,
+        ingested_at.isoformat(),
+        batch_no,
+        tuple(counts),
+        tuple(findings),
+        source.notes.assumptions,
+    )
+
+
+def save(report: Report, folder: Path, batch_no: int) -> Path:
+    """Write the report as JSON and as one HTML page; return the page's path."""
+    stem = folder / f"usability-{batch_no:06d}-{report.source}"
+    write_json(stem.with_suffix(".json"), {**asdict(report), "worst": report.worst()})
+    pages = Environment(loader=PackageLoader("features"), autoescape=select_autoescape(["html"]))
+    page = pages.get_template("usability.html").render(report=report)
+    path = stem.with_suffix(".html")
+    write_durably(path, page.encode())
+    return path
+
+
+def _stored(count: TableCount) -> Finding:
+    words = (
+        f"{count.stored:,} new, {count.corrected:,} corrected, {count.unchanged:,} known already"
+    )
+    return Finding("rows", "information", count.table, "", count.read, words)
+
+
+def _refused(count: TableCount) -> list[Finding]:
+    found = []
+    for problem, rows in count.quarantined.items():
+        reason, _, column = problem.partition(":")
+        share = rows / max(count.read, 1)
+        found.append(
+            Finding(
+                "quarantine",
+                "error" if share > 0.01 else "warning",
+                count.table,
+                column,
+                rows,
+                f"{reason.replace('_', ' ')} ({share:.2%} of the rows)",
+                contracts.HOW_TO_FIX[reason],
+            )
+        )
+    return found
+
+
+def _purchase_findings(
+    connection: duckdb.DuckDBPyConnection, lines: str, products: str, programme: Programme
+) -> list[Finding]:
+    connection.execute(f"create or replace temp view usability_lines as {lines}")
+    day = f"cast(timezone({engine.text(programme.timezone)}, timezone('UTC', occurred_at)) as date)"
+    facts = connection.execute(
+        f"""select count(distinct source_key) as members, sum(sign) as rows,
+            sum(case when source_key is null then sign else 0 end) as anonymous,
+            sum(case when net_cents < 0 or quantity < 0 then sign else 0 end) as returns,
+            sum(case when net_cents = 0 then sign else 0 end) as zero,
+            sum(case when product_id is null then sign else 0 end) as without_product,
+            date_diff('day', min({day}), max({day})) + 1 as days,
+            count(distinct {day}) as trading_days,
+            max(occurred_at) as last
+        from usability_lines where sign = 1 or true"""
+    ).df()
+    fact: Callable[[str], int] = lambda name: int(facts[name].fillna(0).iloc[0])  # noqa: E731
+    rows = max(fact("rows"), 1)
+    found = [
+        _amount_of_members(fact("members")),
+        _length_of_history(fact("days"), programme),
+        _anonymous(fact("anonymous"), rows),
+    ]
+    if fact("returns"):
+        orphans = _returns_without_sale(connection)
+        found.append(
+            Finding(
+                "returns",
+                "warning" if orphans else "information",
+                "purchases",
+                "net_cents",
+                fact("returns"),
+                f"returned lines; {orphans:,} of them by members with no purchase on record",
+                "export a longer history, or accept that their first purchase is unknown"
+                if orphans
+                else "",
+            )
+        )
+    if fact("zero"):
+        found.append(
+            Finding(
+                "amounts",
+                "information",
+                "purchases",
+                "net_cents",
+                fact("zero"),
+                "lines with amount zero: counted as purchases worth nothing",
+            )
+        )
+    missing_days = fact("days") - fact("trading_days")
+    if missing_days:
+        found.append(
+            Finding(
+                "calendar",
+                "warning" if missing_days > 7 else "information",
+                "purchases",
+                "occurred_at",
+                missing_days,
+                "days without a single purchase",
+                "closed days are fine; otherwise a file is missing",
+            )
+        )
+    found.append(_catalogue(connection, products, rows - fact("without_product")))
+    found += _equal_lines(connection)
+    return found
+
+
+def _amount_of_members(members: int) -> Finding:
+    return Finding(
+        "size",
+        "information" if members >= MEMBERS_WANTED else "warning",
+        "purchases",
+        "source_key",
+        members,
+        "members with a purchase",
+        ""
+        if members >= MEMBERS_WANTED
+        else f"below {MEMBERS_WANTED} members grades carry wide intervals and rules often win",
+    )
+
+
+def _length_of_history(days: int, programme: Programme) -> Finding:
+    longest = max(programme.churn_horizon_days, programme.value_horizon_days)
+    enough = days >= HISTORY_OVER_HORIZON_WANTED * longest
+    return Finding(
+        "history",
+        "information" if enough else "warning",
+        "purchases",
+        "occurred_at",
+        days,
+        "days of history",
+        ""
+        if enough
+        else f"{HISTORY_OVER_HORIZON_WANTED} times the longest horizon "
+        f"({HISTORY_OVER_HORIZON_WANTED * longest} days) lets models be judged forward in time",
+    )
+
+
+def _anonymous(anonymous: int, rows: int) -> Finding:
+    share = anonymous / rows
+    many = share > ANONYMOUS_SHARE_MAX
+    return Finding(
+        "members",
+        "warning" if many else "information",
+        "purchases",
+        "source_key",
+        anonymous,
+        f"lines without a member, kept as anonymous ({share:.1%})",
+        "check the member column of the mapping" if many else "",
+    )
+
+
+def _returns_without_sale(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(
+        connection.execute(
+            """select count(*) from usability_lines r where sign = 1
+                and (net_cents < 0 or quantity < 0) and source_key is not null
+                and source_key not in (
+                    select source_key from usability_lines
+                    where source_key is not null and net_cents >= 0
+                        and coalesce(quantity, 0) >= 0)"""
+        ).fetchall()[0][0]
+    )
+
+
+def _catalogue(connection: duckdb.DuckDBPyConnection, products: str, lines: int) -> Finding:
+    if lines <= 0:
+        return Finding(
+            "catalogue",
+            "information",
+            "products",
+            "product_id",
+            0,
+            "no product numbers: preferences and recommendations are left out",
+            "map the product column to get them",
+        )
+    named = connection.execute(
+        f"""select coalesce(sum(sign), 0) from usability_lines
+        where product_id in (select product_id from ({products}) where category is not null)"""
+    ).fetchall()[0][0]
+    share = int(named) / lines
+    enough = share >= CATALOGUE_SHARE_WANTED
+    return Finding(
+        "catalogue",
+        "information" if enough else "warning",
+        "products",
+        "category",
+        int(named),
+        f"purchase lines whose product has a category ({share:.1%})",
+        "" if enough else "ingest the product list: preferences are counted in categories",
+    )
+
+
+def _equal_lines(connection: duckdb.DuckDBPyConnection) -> list[Finding]:
+    # Content identity ends in '-n': the second and later of equal lines have n >= 2.
+    equal = connection.execute(
+        "select count(*) from usability_lines "
+        "where sign = 1 and regexp_matches(line_no, '^[0-9a-f]{32}-([2-9]|[0-9]{2,})$')"
+    ).fetchall()[0][0]
+    if not equal:
+        return []
+    return [
+        Finding(
+            "duplicates",
+            "warning",
+            "purchases",
+            "line_no",
+            int(equal),
+            "lines equal to an earlier line of their file, kept as real purchases",
+            'if they are export errors, set exact_duplicates = "drop" in the mapping',
+        )
+    ]

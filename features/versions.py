@@ -1,0 +1,176 @@
+"""Same key, same content: nothing. Same key, other content: a new version, if known later.
+
+Staged rows are judged against each other and against what is stored, in SQL, so that a batch
+larger than memory spills instead of failing.
+"""
+
+import duckdb
+
+from features import contracts
+
+# A stored row that takes an earlier version back carries the new version's known_at.
+NEW, RETRACTION = 1, -1
+
+
+def judge_repeated(
+    connection: duckdb.DuckDBPyConnection, table: contracts.Table, staged: str, stored: str
+) -> None:
+    """Make the temp tables `repeated` (hashes of keys seen twice) and `judged`.
+
+    Parameters
+    ----------
+    table : the contract both selects carry
+    staged : SELECT of checked rows: contract columns, file, line, problem, raw
+    stored : SELECT of the rows of earlier batches
+
+    Notes
+    -----
+    `judged` has one row per staged row of a repeated key, with `fate` new | unchanged | refused
+    and `previous`, the content it replaces. Rows of keys that occur once are not in it: a first
+    load costs one hash aggregate and nothing else. Of rows known at the same instant the first
+    read wins; stored ones were read first.
+    """
+    key = ", ".join(table.key)
+    content = "{" + ", ".join(f"{c}: {c}" for c in table.content) + "}" if table.content else "null"
+    connection.execute(
+        f"""create or replace temp table repeated as
+        select h from (
+            select hash({key}) as h from ({staged}) where problem is null
+            union all select hash({key}) from ({stored}) where sign = {NEW}
+        ) group by h having count(*) > 1"""
+    )
+    _leave_out_what_is_stored(connection, table, staged, stored)
+    joined = " and ".join(f"w.{column} = s.{column}" for column in table.key)
+    connection.execute(
+        f"""create or replace temp table judged as
+        with timeline as (
+            select {key}, known_at, {content} as content, 1 as fresh, file, line, raw
+            from candidates
+            union all
+            select {key}, known_at, {content}, 0, '', 0, null
+            from ({stored})
+            where sign = {NEW} and hash({key}) in (select hash({key}) from candidates)
+            qualify row_number() over (partition by {key} order by known_at desc) = 1
+        ), placed as (
+            select *,
+                first_value(content) over at_once as winner,
+                row_number() over at_once as place,
+                max(case when fresh = 0 then known_at end) over (partition by {key}) as stored_at,
+                max(case when fresh = 0 then content end) over (partition by {key})
+                    as stored_content
+            from timeline
+            window at_once as (partition by {key}, known_at order by fresh, file, line)
+        ), steps as (
+            select {key}, known_at, lag(winner) over (partition by {key} order by known_at)
+                as previous
+            from placed where place = 1
+        )
+        select {", ".join(f"w.{column}" for column in table.key)}, w.known_at, w.content,
+            w.file, w.line, w.raw,
+            case when w.known_at < w.stored_at and w.content is distinct from w.stored_content
+                     then 'refused'
+                 when w.known_at < w.stored_at then 'unchanged'
+                 when w.place > 1 and w.content is distinct from w.winner then 'refused'
+                 when w.place > 1 then 'unchanged'
+                 when s.previous is not null and w.content is not distinct from s.previous
+                     then 'unchanged'
+                 else 'new' end as fate,
+            s.previous
+        from placed w join steps s on {joined} and w.known_at = s.known_at
+        where w.fresh = 1"""
+    )
+
+
+def _leave_out_what_is_stored(
+    connection: duckdb.DuckDBPyConnection, table: contracts.Table, staged: str, stored: str
+) -> None:
+    """Make the temp table `candidates`: rows of repeated keys that equal no stored version.
+
+    Sending a file again is the common case, and a join is much cheaper than ordering versions.
+    """
+    key = ", ".join(table.key)
+    equal = " and ".join(
+        [f"c.{column} = t.{column}" for column in (*table.key, "known_at")]
+        + [f"c.{column} is not distinct from t.{column}" for column in table.content]
+    )
+    connection.execute(
+        f"""create or replace temp table candidates as
+        select c.* from (
+            select * from ({staged})
+            where problem is null and hash({key}) in (select h from repeated)
+        ) c anti join (select * from ({stored}) where sign = {NEW}) t on {equal}"""
+    )
+
+
+def count_known(
+    connection: duckdb.DuckDBPyConnection, table: contracts.Table, staged: str
+) -> tuple[int, int]:
+    """Return how many staged rows said nothing new, and how many replaced an earlier version."""
+    key = ", ".join(table.key)
+    unchanged, corrected = connection.execute(
+        f"""select
+            (select count(*) from ({staged}) where problem is null
+                and hash({key}) in (select h from repeated))
+            - (select count(*) from candidates)
+            + (select count(*) from judged where fate = 'unchanged'),
+            (select count(*) from judged where fate = 'new' and previous is not null)"""
+    ).fetchall()[0]
+    return int(unchanged), int(corrected)
+
+
+def accepted_sql(table: contracts.Table, staged: str) -> str:
+    """Return a SELECT of the rows to store, with their sign, after `judge_repeated`."""
+    key = ", ".join(table.key)
+    names = ", ".join(table.column_names)
+
+    def unpacked(struct: str, sign: int) -> str:
+        columns = [
+            f"{struct}.{column} as {column}" if column in table.content else column
+            for column in table.column_names
+        ]
+        return f"select {', '.join(columns)}, cast({sign} as tinyint) as sign"
+
+    return f"""
+        select {names}, cast({NEW} as tinyint) as sign from ({staged})
+        where problem is null and hash({key}) not in (select h from repeated)
+        union all by name
+        {unpacked("content", NEW)} from judged where fate = 'new'
+        union all by name
+        {unpacked("previous", RETRACTION)} from judged
+        where fate = 'new' and previous is not null"""
+
+
+def refused_sql(table: contracts.Table, staged: str) -> str:
+    """Return a SELECT of the rows to quarantine: reason, column, file, line and the row."""
+    columns = "{" + ", ".join(f"{c}: {c}" for c in table.column_names) + "}"
+    judged_columns = ", ".join(f"{c}: {c}" for c in table.key)
+    return f"""
+        select split_part(problem, ':', 1) as reason,
+               nullif(split_part(problem, ':', 2), '') as column_name, file, line,
+               coalesce(cast(raw as varchar), cast(to_json({columns}) as varchar)) as row_json
+        from ({staged}) where problem is not null
+        union all
+        select 'conflicting_duplicate', 'known_at', file, line,
+               coalesce(cast(raw as varchar),
+                        cast(to_json({{{judged_columns}, known_at: known_at, content: content}})
+                             as varchar))
+        from judged where fate = 'refused'"""
+
+
+def with_identity(table: contracts.Table, rows: str) -> str:
+    """Give rows of a source without order or line numbers an identity made of their content.
+
+    The n-th equal row of a file is its own row: some sources hold equal lines that are real.
+    Sending the same file again gives the same identities.
+    """
+    if table is not contracts.PURCHASES:
+        return rows
+    named = [c for c in table.column_names if c not in ("line_no", "order_id")]
+    parts = ", ".join(f"coalesce(cast({c} as varchar), '')" for c in ("order_id", *named))
+    return f"""
+        select * exclude (content_hash) replace (
+            coalesce(order_id, concat(coalesce(source_key, 'anonymous'), '@',
+                strftime(occurred_at, '%Y%m%dT%H%M%S'))) as order_id,
+            coalesce(line_no, concat(content_hash, '-', row_number() over (
+                partition by file, content_hash, line_no order by line))) as line_no)
+        from (select *, md5(concat_ws(chr(31), {parts})) as content_hash from ({rows}))"""

@@ -1,0 +1,1 @@
+"""What one loyalty programme is: its settings, days, words, errors and durable files."""
