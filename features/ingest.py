@@ -9,7 +9,7 @@ import duckdb
 
 from features import contracts, engine, rollups, usability, versions
 from features.lake import QUARANTINE, QUARANTINE_SHAPE, Lake, Manifest
-from features.sources.staging import Progress, Source, Staged
+from features.sources.staging import Progress, Source, Staged, file_names
 from features.usability import TableCount
 from programme import settings as programme_settings
 from programme.calendar import coming_midnight, local_midnight
@@ -48,7 +48,7 @@ def ingest(
     InputRefused : the source breaks the contract as a whole, or is another programme's
     NotReady : another process is writing
     """
-    digests = {path.name: sha256_of(path) for path in source.files()}
+    digests = {name: sha256_of(path) for path, name in file_names(source.files()).items()}
     programme = _programme_for(source, settings)
     lake = Lake(settings)
     with lake.writing() as batch_no:
@@ -68,9 +68,16 @@ def ingest(
 def _programme_for(source: Source, settings: Settings) -> Programme:
     """Return the programme the rows belong to; it is fixed only when something is stored."""
     wanted = source.programme
+    founded = (settings.home / programme_settings.PROGRAMME_FILE).exists()
+    if wanted is None and not founded:
+        raise InputRefused(
+            f"{source.name} is the first source of {settings.home} and does not say which "
+            "programme it belongs to. Nothing was ingested. Add a [programme] section with name, "
+            "timezone and currency to its mapping."
+        )
     if wanted is None:
         return programme_settings.open_programme(settings)
-    if not (settings.home / programme_settings.PROGRAMME_FILE).exists():
+    if not founded:
         return wanted
     return programme_settings.found_programme(settings, wanted)
 
@@ -134,7 +141,7 @@ class _Batch:
         limit = f"timestamp {engine.text(until.replace(tzinfo=None))}"
         rows = staged.sql
         if staged.hash_identity:
-            rows = versions.with_identity(staged.table, rows)
+            rows = versions.with_identity(staged.table, rows, staged.drop_equal_rows)
         return f"""select {", ".join(staged.table.column_names)}, file, line, raw,
             coalesce(problem, {contracts.problem_sql(staged.table, limit)}) as problem
             from ({rows})"""

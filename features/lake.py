@@ -105,14 +105,21 @@ class Lake:
         """Hold the lake for one batch; yields the number the batch will have.
 
         What a killed writer left behind carries the same number and is not in the manifest:
-        it is removed here, before anything is written.
+        it is removed before anything is written, and so is what a refused batch has written.
         """
         with single_writer(self.folder / "writer.lock", "the lake"):
             batch_no = self.manifest().lake_version + 1
-            leftovers = [*self.folder.glob(f"*/{batch_no:06d}.parquet")]
-            for leftover in [*leftovers, self.path_of(QUARANTINE, batch_no)]:
-                leftover.unlink(missing_ok=True)
-            yield batch_no
+            self._remove_uncommitted(batch_no)
+            try:
+                yield batch_no
+            finally:
+                if self.manifest().lake_version < batch_no:
+                    self._remove_uncommitted(batch_no)
+
+    def _remove_uncommitted(self, batch_no: int) -> None:
+        leftovers = [*self.folder.glob(f"*/{batch_no:06d}.parquet")]
+        for leftover in [*leftovers, self.path_of(QUARANTINE, batch_no)]:
+            leftover.unlink(missing_ok=True)
 
     def path_of(self, table: str, batch_no: int) -> Path:
         """Return where a batch writes a table; bad rows stand beside the lake, not in it."""

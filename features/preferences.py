@@ -35,7 +35,7 @@ PREFERENCES = FeatureGroup(
         ),
         Column(
             "category_entropy", "nats", "evenness over categories, last 364 days",
-            "-sum(case when share > 0 then share * ln(share) else 0 end)",
+            "0 - sum(share * ln(share)) filter (where share > 0)",
         ),
         Column(
             "top_category_share", "share", "of lines in the favourite category, last 364 days",
@@ -55,7 +55,8 @@ PREFERENCES = FeatureGroup(
         ),
         Column(
             "top_category", "name", "favourite category, last 364 days; first by name on a tie",
-            "min_by(category, {share: -share, category: category})", use="report",
+            "min_by(category, {share: -share, category: category}) filter (where share > 0)",
+            use="report",
         ),
     ),
 )  # fmt: skip

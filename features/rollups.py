@@ -10,10 +10,12 @@ category_days      one row per member, category, day and day of knowing
 import duckdb
 
 from features import engine
+from features.clock import Clock, clock_of
 from features.lake import Lake, Manifest
 
 ORDER_DAYS = "order_days"
 CATEGORY_DAYS = "category_days"
+RETURNED = "(coalesce(quantity, 0) < 0 or net_cents < 0)"
 SHAPES = {
     ORDER_DAYS: "source varchar, source_key varchar, order_key ubigint, occurred_on date, "
     "hour tinyint, store_id varchar, channel varchar, known_on date, lines integer, "
@@ -25,96 +27,99 @@ SHAPES = {
 
 
 def local_sql(instant: str, timezone: str) -> str:
-    """Return SQL for the programme-local wall clock of a stored UTC instant."""
+    """Return SQL for the programme-local wall clock of a stored UTC instant, whenever it is."""
     return f"timezone({engine.text(timezone)}, timezone('UTC', {instant}))"
 
 
-def order_days_sql(lines: str, timezone: str) -> str:
+def order_days_sql(lines: str, local: Clock) -> str:
     """Roll signed purchase lines up to baskets.
 
     Parameters
     ----------
     lines : a SELECT of stored purchases
-    timezone : of the programme; decides the day
+    local : the programme's wall clock; decides the day
 
     Returns
     -------
     SQL with the columns of `order_days`. A return line has negative quantity or amount; a basket
     of return lines only has lines = 0 and is no purchase, though its money counts.
     """
-    occurred = local_sql("occurred_at", timezone)
-    known = local_sql("known_at", timezone)
+    # Instants and names first meet the few rows of baskets, not the many of lines.
     return f"""
+        with baskets as (
+            select source, source_key, order_id, occurred_at, known_at, store_id, channel,
+                   sum(case when {RETURNED} then 0 else sign end) as lines,
+                   sum(case when {RETURNED} then sign else 0 end) as return_lines,
+                   sum(sign * net_cents) as net_cents,
+                   sum(case when {RETURNED} then -sign * net_cents else 0 end) as returned_cents,
+                   sum(sign * coalesce(discount_cents, 0)) as discount_cents,
+                   sum(sign * coalesce(coupon_cents, 0)) as coupon_cents
+            from ({lines})
+            where source_key is not null
+            group by all
+        )
         select source, source_key,
                md5_number_lower(concat_ws(chr(31), source, order_id)) as order_key,
-               cast({occurred} as date) as occurred_on,
-               cast(hour({occurred}) as tinyint) as hour,
-               store_id, channel, cast({known} as date) as known_on,
-               cast(sum(case when returned then 0 else sign end) as integer) as lines,
-               cast(sum(case when returned then sign else 0 end) as integer) as return_lines,
-               cast(sum(sign * net_cents) as bigint) as net_cents,
-               cast(sum(case when returned then -sign * net_cents else 0 end) as bigint)
-                   as returned_cents,
-               cast(sum(sign * coalesce(discount_cents, 0)) as bigint) as discount_cents,
-               cast(sum(sign * coalesce(coupon_cents, 0)) as bigint) as coupon_cents
-        from (select *, (coalesce(quantity, 0) < 0 or net_cents < 0) as returned from ({lines}))
-        where source_key is not null
-        group by all"""
+               cast({local("occurred_at")} as date) as occurred_on,
+               cast(hour({local("occurred_at")}) as tinyint) as hour,
+               store_id, channel, cast({local("known_at")} as date) as known_on,
+               cast(sum(lines) as integer) as lines,
+               cast(sum(return_lines) as integer) as return_lines,
+               cast(sum(net_cents) as bigint) as net_cents,
+               cast(sum(returned_cents) as bigint) as returned_cents,
+               cast(sum(discount_cents) as bigint) as discount_cents,
+               cast(sum(coupon_cents) as bigint) as coupon_cents
+        from baskets group by all"""
 
 
-def category_days_sql(lines: str, products: str, timezone: str, sign: int = 1) -> str:
+def category_days_sql(
+    lines: str, products: str, local: Clock, product_day: Clock, *, categories_move: bool
+) -> str:
     """Roll signed purchase lines up to member, category and day, as categories became known.
 
     Parameters
     ----------
     lines : a SELECT of stored purchases
     products : a SELECT of stored products, every version
-    timezone : of the programme
-    sign : -1 takes the contribution back
+    local, product_day : the programme's wall clock for lines and for products
+    categories_move : whether some product has a second version, so that lines change category
 
     Returns
     -------
     SQL with the columns of `category_days`. A product is in no category until its row is known;
     when its category changes, its lines move on the day that was known.
     """
-    occurred = local_sql("occurred_at", timezone)
-    known = local_sql("known_at", timezone)
+    placed = f"""
+        select d.source, d.source_key, s.category, d.occurred_on,
+               greatest(d.known_on, s.from_on) as known_on, s.until_on, d.lines, d.net_cents
+        from (
+            select source, source_key, product_id,
+                   cast({local("occurred_at")} as date) as occurred_on,
+                   cast({local("known_at")} as date) as known_on,
+                   case when {RETURNED} then 0 else sign end as lines,
+                   sign * net_cents as net_cents
+            from ({lines}) where source_key is not null and product_id is not null
+        ) d join spans s on s.product_id = d.product_id
+        where s.category is not null and (s.until_on is null or s.until_on > d.known_on)"""
+    moves = f"select * exclude (until_on) from ({placed})"
+    if categories_move:
+        moves += f"""
+        union all
+        select source, source_key, category, occurred_on, until_on, -lines, -net_cents
+        from ({placed}) where until_on is not null"""
     return f"""
         with versions as (
-            select product_id, category, cast({known} as date) as from_on
+            select product_id, category, cast({product_day("known_at")} as date) as from_on
             from ({products}) where sign > 0
             qualify row_number() over (partition by product_id, from_on order by known_at desc) = 1
         ), spans as (
             select product_id, category, from_on,
                    lead(from_on) over (partition by product_id order by from_on) as until_on
             from versions
-            union all
-            select product_id, null, date '0001-01-01', min(from_on) from versions
-            group by product_id
-        ), days as (
-            select source, source_key, product_id, cast({occurred} as date) as occurred_on,
-                   cast({known} as date) as known_on,
-                   sum(case when coalesce(quantity, 0) < 0 or net_cents < 0 then 0
-                            else sign end) as lines,
-                   sum(sign * net_cents) as net_cents
-            from ({lines}) where source_key is not null and product_id is not null
-            group by all
-        ), placed as (
-            select d.*, s.category, greatest(d.known_on, s.from_on) as placed_on, s.until_on
-            from days d join spans s
-              on s.product_id = d.product_id and (s.until_on is null or s.until_on > d.known_on)
-        ), moves as (
-            select source, source_key, category, occurred_on, placed_on as known_on,
-                   lines, net_cents
-            from placed where category is not null
-            union all
-            select source, source_key, category, occurred_on, until_on, -lines, -net_cents
-            from placed where category is not null and until_on is not null
         )
         select source, source_key, category, occurred_on, known_on,
-               cast({sign} * sum(lines) as integer) as lines,
-               cast({sign} * sum(net_cents) as bigint) as net_cents
-        from moves group by all
+               cast(sum(lines) as integer) as lines, cast(sum(net_cents) as bigint) as net_cents
+        from ({moves}) group by all
         having sum(lines) <> 0 or sum(net_cents) <> 0"""
 
 
@@ -134,30 +139,61 @@ def write(
     written: dict[str, int] = {}
     own_lines = lake.path_of("purchases", batch_no)
     own_products = lake.path_of("products", batch_no)
-    lines = f"select * from read_parquet({engine.text(own_lines)})"
-    earlier_lines = lake.rows_sql("purchases", manifest)
     earlier_products = lake.rows_sql("products", manifest)
-    products = earlier_products
-    parts = []
+    products, parts = earlier_products, []
     if own_products.exists():
         new = f"select * from read_parquet({engine.text(own_products)})"
         products = f"{earlier_products} union all by name {new}"
         if lake.paths("purchases", manifest):
-            touched = f"""select l.* from ({earlier_lines}) l
+            # Lines of earlier batches whose product is described, or described anew, only now.
+            touched = f"""select l.* from ({lake.rows_sql("purchases", manifest)}) l
                 semi join ({new}) p on p.product_id = l.product_id"""
-            parts.append(category_days_sql(touched, earlier_products, timezone, sign=-1))
-            parts.append(category_days_sql(touched, products, timezone))
+            before = _category_days(connection, touched, earlier_products, timezone)
+            after = _category_days(connection, touched, products, timezone)
+            parts += [
+                f"select * replace (-lines as lines, -net_cents as net_cents) from ({before})"
+            ]
+            parts += [after]
     if own_lines.exists():
+        lines = f"select * from read_parquet({engine.text(own_lines)})"
+        made = from_lines(connection, lines, products, timezone)
         path = lake.path_of(ORDER_DAYS, batch_no)
-        written[ORDER_DAYS] = engine.copy_to_parquet(
-            connection, order_days_sql(lines, timezone), path
-        )
-        parts.append(category_days_sql(lines, products, timezone))
+        written[ORDER_DAYS] = engine.copy_to_parquet(connection, made[ORDER_DAYS], path)
+        parts.append(made[CATEGORY_DAYS])
     if parts:
         path = lake.path_of(CATEGORY_DAYS, batch_no)
         sql = parts[0] if len(parts) == 1 else _summed(parts)
         written[CATEGORY_DAYS] = engine.copy_to_parquet(connection, sql, path)
     return written
+
+
+def from_lines(
+    connection: duckdb.DuckDBPyConnection, lines: str, products: str, timezone: str
+) -> dict[str, str]:
+    """Return the SELECT of each rollup over some purchase lines and all products known."""
+    clock = clock_of(connection, timezone, lines)
+    return {
+        ORDER_DAYS: order_days_sql(lines, clock),
+        CATEGORY_DAYS: _category_days(connection, lines, products, timezone),
+    }
+
+
+def _category_days(
+    connection: duckdb.DuckDBPyConnection, lines: str, products: str, timezone: str
+) -> str:
+    """Return `category_days_sql` for the instants and versions these rows really have."""
+    dated = f"select known_at as occurred_at, known_at from ({products})"
+    moving = connection.execute(
+        f"""select exists (select 1 from ({products}) where sign > 0
+            group by product_id having count(*) > 1)"""
+    ).fetchall()[0][0]
+    return category_days_sql(
+        lines,
+        products,
+        clock_of(connection, timezone, lines),
+        clock_of(connection, timezone, dated),
+        categories_move=bool(moving),
+    )
 
 
 def rows_sql(lake: Lake, rollup: str, manifest: Manifest) -> str:

@@ -134,7 +134,7 @@ def build(settings: Settings, as_of: date) -> Snapshot:
     Raises
     ------
     NotReady : nothing was ingested
-    InputRefused : `as_of` is not after the first purchase, or reaches beyond the data
+    InputRefused : nothing was known before `as_of`, or it reaches beyond the data
     """
     programme = open_programme(settings)
     lake = Lake(settings)
@@ -274,15 +274,16 @@ def _refuse_outside_data(
     as_of: date,
     timezone: str,
 ) -> None:
-    day = rollups.local_sql("occurred_at", timezone)
+    # A row counts from when it was known, which is never before it happened.
+    day = rollups.local_sql("known_at", timezone)
     first, last = connection.execute(
         f"select cast(min({day}) as date), cast(max({day}) as date) "
         f"from ({lake.rows_sql('purchases', manifest)})"
     ).fetchall()[0]
     if as_of <= first or (as_of - last).days > 1:
         raise InputRefused(
-            f"as_of {as_of} lies outside the data: purchases run from {first} to {last}. No "
-            f"features were built. Choose a day after {first} and at most one after {last}."
+            f"as_of {as_of} lies outside the data: purchases became known from {first} to {last}. "
+            f"No features were built. Choose a day after {first} and at most one after {last}."
         )
 
 

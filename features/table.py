@@ -19,23 +19,30 @@ ALL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 MODEL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.use == "model")
 
 # One row per member and day, seen from as_of: only what had happened and was known by then.
-# A basket counts as bought while it holds a line that was not returned or taken back.
+# A basket counts as bought while it holds a line that was not returned or taken back; an hour or
+# a shop that a correction took back leaves no trace.
 MEMBER_DAYS = """
     select member_id, date_diff('day', occurred_on, {as_of}) as days_ago,
            cast(dayofweek(occurred_on) in (0, 6) as integer) as weekend,
            count(*) filter (where lines > 0) as orders,
            count(*) filter (where lines > 0) as bought,
-           sum(lines) as lines, sum(hour) filter (where lines > 0) as hour_sum,
-           min(store_id) as store_id,
+           sum(lines) as lines, sum(hour) as hour_sum, min(store_id) as store_id,
            sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
            sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
     from (
-        select member_id, order_key, occurred_on, min(hour) as hour, min(store_id) as store_id,
-               sum(lines) as lines, sum(return_lines) as return_lines,
+        select member_id, order_key, occurred_on, sum(lines) as lines,
+               min(hour) filter (where lines > 0) as hour,
+               min(store_id) filter (where lines > 0) as store_id,
                sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
                sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
-        from known_orders group by member_id, order_key, occurred_on
-        having sum(lines) <> 0 or sum(return_lines) <> 0
+        from (
+            select member_id, order_key, occurred_on, hour, store_id, sum(lines) as lines,
+                   sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
+                   sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
+            from known_orders group by member_id, order_key, occurred_on, hour, store_id
+            having sum(lines) <> 0 or sum(return_lines) <> 0
+        )
+        group by member_id, order_key, occurred_on
     )
     group by member_id, occurred_on"""
 MEMBER_CATEGORIES = """
@@ -46,7 +53,12 @@ KNOWN = "where known_on < {as_of} and occurred_on < {as_of}"
 
 def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
     """Return the hash of the definitions of the named columns; see `group.feature_set`."""
-    return group.feature_set(GROUPS, names, MEMBER_DAYS + MEMBER_CATEGORIES + KNOWN)
+    local = "local({})".format
+    rolled_up = rollups.order_days_sql("lines", local) + rollups.category_days_sql(
+        "lines", "products", local, local, categories_move=True
+    )
+    inputs = rolled_up + with_member("rows") + KNOWN + MEMBER_DAYS + MEMBER_CATEGORIES
+    return group.feature_set(GROUPS, names, inputs)
 
 
 def prepare(

@@ -158,7 +158,7 @@ def _purchase_findings(
             date_diff('day', min({day}), max({day})) + 1 as days,
             count(distinct {day}) as trading_days,
             max(occurred_at) as last
-        from usability_lines where sign = 1 or true"""
+        from usability_lines"""
     ).df()
     fact: Callable[[str], int] = lambda name: int(facts[name].fillna(0).iloc[0])  # noqa: E731
     rows = max(fact("rows"), 1)

@@ -28,7 +28,8 @@ def judge_repeated(
     `judged` has one row per staged row of a repeated key, with `fate` new | unchanged | refused
     and `previous`, the content it replaces. Rows of keys that occur once are not in it: a first
     load costs one hash aggregate and nothing else. Of rows known at the same instant the first
-    read wins; stored ones were read first.
+    read wins; stored ones were read first. A row that says again what held at its `known_at` is
+    unchanged even if a later version is stored: an old export may be sent once more.
     """
     key = ", ".join(table.key)
     content = "{" + ", ".join(f"{c}: {c}" for c in table.content) + "}" if table.content else "null"
@@ -50,14 +51,15 @@ def judge_repeated(
             select {key}, known_at, {content}, 0, '', 0, null
             from ({stored})
             where sign = {NEW} and hash({key}) in (select hash({key}) from candidates)
-            qualify row_number() over (partition by {key} order by known_at desc) = 1
         ), placed as (
             select *,
                 first_value(content) over at_once as winner,
                 row_number() over at_once as place,
                 max(case when fresh = 0 then known_at end) over (partition by {key}) as stored_at,
-                max(case when fresh = 0 then content end) over (partition by {key})
-                    as stored_content
+                arg_max(content, known_at) filter (where fresh = 0) over (partition by {key})
+                    as stored_content,
+                arg_max(content, known_at) filter (where fresh = 0) over (
+                    partition by {key} order by known_at) as content_then
             from timeline
             window at_once as (partition by {key}, known_at order by fresh, file, line)
         ), steps as (
@@ -68,6 +70,7 @@ def judge_repeated(
         select {", ".join(f"w.{column}" for column in table.key)}, w.known_at, w.content,
             w.file, w.line, w.raw,
             case when w.known_at < w.stored_at and w.content is distinct from w.stored_content
+                     and w.content is distinct from w.content_then
                      then 'refused'
                  when w.known_at < w.stored_at then 'unchanged'
                  when w.place > 1 and w.content is distinct from w.winner then 'refused'
@@ -157,20 +160,23 @@ def refused_sql(table: contracts.Table, staged: str) -> str:
         from judged where fate = 'refused'"""
 
 
-def with_identity(table: contracts.Table, rows: str) -> str:
+def with_identity(table: contracts.Table, rows: str, drop_equal_rows: bool) -> str:
     """Give rows of a source without order or line numbers an identity made of their content.
 
     The n-th equal row of a file is its own row: some sources hold equal lines that are real.
-    Sending the same file again gives the same identities.
+    With `drop_equal_rows` it is the first row again. Sending the same file again gives the same
+    identities, and so does a later export that only knows the rows from a later day.
     """
     if table is not contracts.PURCHASES:
         return rows
-    named = [c for c in table.column_names if c not in ("line_no", "order_id")]
+    named = [c for c in table.column_names if c not in ("line_no", "order_id", "known_at")]
     parts = ", ".join(f"coalesce(cast({c} as varchar), '')" for c in ("order_id", *named))
+    nth = "1"
+    if not drop_equal_rows:
+        nth = "row_number() over (partition by file, content_hash, line_no order by line)"
     return f"""
         select * exclude (content_hash) replace (
             coalesce(order_id, concat(coalesce(source_key, 'anonymous'), '@',
                 strftime(occurred_at, '%Y%m%dT%H%M%S'))) as order_id,
-            coalesce(line_no, concat(content_hash, '-', row_number() over (
-                partition by file, content_hash, line_no order by line))) as line_no)
+            coalesce(line_no, concat(content_hash, '-', {nth})) as line_no)
         from (select *, md5(concat_ws(chr(31), {parts})) as content_hash from ({rows}))"""

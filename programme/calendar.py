@@ -19,7 +19,7 @@ def zone(name: str) -> ZoneInfo:
     """
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
         raise InputRefused(
             f"There is no timezone {name!r}. Nothing was read. Use an IANA name such as "
             "'America/New_York', 'Asia/Shanghai' or 'UTC'."

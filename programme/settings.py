@@ -1,5 +1,6 @@
 """What one programme is and where this installation keeps it."""
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -151,7 +152,8 @@ def found_programme(settings: Settings, wanted: Programme) -> Programme:
         write_durably(path, wanted.as_toml().encode())
         return wanted
     present = read_programme(path)
-    for fact in ("name", "timezone", "currency"):
+    # A fact the source does not state is the home's to decide.
+    for fact in sorted(wanted.model_fields_set):
         there, here = getattr(present, fact), getattr(wanted, fact)
         if there != here:
             raise InputRefused(
@@ -163,8 +165,8 @@ def found_programme(settings: Settings, wanted: Programme) -> Programme:
 
 
 def _toml_text(value: object) -> str:
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # JSON escapes what TOML forbids in text, but for one control character.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _first_fault(error: ValidationError, where: str) -> str:

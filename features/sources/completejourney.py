@@ -105,9 +105,16 @@ class CompleteJourney:
     ) -> Iterator[Staged]:
         """Yield products, members, campaigns, redemptions, then purchases."""
         wanted = {
-            "transactions": ["household_id", "basket_id", "product_id", "sales_value"],
-            "products": ["product_id", "department", "product_category"],
-        }
+            "transactions": [
+                "household_id", "basket_id", "product_id", "quantity", "sales_value",
+                "retail_disc", "coupon_disc", "coupon_match_disc", "store_id",
+                "transaction_timestamp",
+            ],
+            "products": [
+                "product_id", "department", "product_category", "product_type", "brand",
+                "manufacturer_id",
+            ],
+        }  # fmt: skip
         for table, stem, columns in _FILES:
             path = self._path(stem)
             require_columns(connection, path, wanted.get(stem, []))

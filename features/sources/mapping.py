@@ -75,6 +75,7 @@ class ProductColumns(_Section):
     """The catalogue, in a file of its own or repeated on every purchase line."""
 
     product: str
+    known_at: str | None = None
     name: str | None = None
     department: str | None = None
     category: str | None = None
@@ -95,6 +96,14 @@ class Mapping(_Section):
     def _maps_something(self) -> Self:
         if self.purchases is None and self.products is None:
             raise ValueError("map at least one of [purchases] and [products]")
+        read = self.columns_read()
+        alike = {
+            one for one in read for other in read if one < other and one.lower() == other.lower()
+        }
+        if alike:
+            raise ValueError(
+                f"columns that differ only in case cannot be told apart: {sorted(alike)}"
+            )
         return self
 
     def columns_read(self) -> list[str]:

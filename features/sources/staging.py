@@ -1,5 +1,6 @@
 """What an adapter hands over: contract columns, where each row stood, what is wrong with it."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,14 @@ class Staged:
 
     `sql` selects the contract's columns in their types, then `file` (text), `line` (bigint),
     `problem` ('reason:column' or null) and `raw` (the row as it came, JSON text). With
-    `hash_identity`, `order_id` or `line_no` may be null: row identity comes from the content.
+    `hash_identity`, `order_id` or `line_no` may be null: row identity comes from the content, and
+    equal rows of a file are rows of their own unless `drop_equal_rows` says they are mistakes.
     """
 
     table: contracts.Table
     sql: str
     hash_identity: bool = False
+    drop_equal_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,15 @@ def existing_files(paths: Iterable[Path]) -> list[Path]:
         if path.stat().st_size == 0:
             raise InputRefused(f"{path} is empty (0 bytes). Nothing was read. Export it again.")
     return found
+
+
+def file_names(paths: list[Path]) -> dict[Path, str]:
+    """Return what each file is called in reports: its name, or its path where names repeat."""
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return dict(zip(paths, names, strict=True))
+    common = Path(os.path.commonpath(paths))
+    return {path: str(path.relative_to(common)) for path in paths}
 
 
 def packaged_file(distribution: str, inside: str) -> Path:

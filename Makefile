@@ -1,0 +1,102 @@
+# Everything runs in .venv, made from pyproject.toml and constraints.txt.
+# Needs make, Python 3.11 or newer and libgomp (Debian: libgomp1), which LightGBM loads.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PERENNIAL_HOME ?= var/completejourney
+PORT ?= 3000
+SERVE ?= 1
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+NOTEBOOKS := $(wildcard notebooks/*.py)
+
+# Libraries do not report home, and no stored model may run code.
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m perennial
+# Tests make their own homes: a setting of the person who runs them must not reach in.
+PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
+
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features notebooks clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv and install the locked releases into it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No python3.11 and no python3 was found. Nothing was installed. Install Python 3.11, or name one: make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) does not run, or is older than Python 3.11. Nothing was installed. Install Python 3.11, or name one: make PYTHON=/path/to/python3.11"; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation --editable ".[demo,dev]"
+	$(BIN)/python -m pip check
+	@$(BIN)/python -c 'import lightgbm' || { echo "LightGBM does not load; most often libgomp is missing (Debian: apt-get install libgomp1). Install it, then run make again."; exit 2; }
+	@touch $@
+
+lock: ## Resolve pyproject.toml anew and rewrite constraints.txt
+	rm -rf build/lock
+	"$(PYTHON)" -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade setuptools
+	build/lock/bin/python -m pip install --quiet --no-build-isolation --editable ".[demo,dev]"
+	build/lock/bin/python -m pip check
+	grep '^#' constraints.txt > build/constraints.txt
+	build/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[A-Za-z0-9.]*$$//' >> build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/lock
+
+demo: setup ## Complete Journey from raw purchases to a running service (SERVE=0 ends before serving)
+	$(PERENNIAL) ingest completejourney
+	$(PERENNIAL) features
+	$(PERENNIAL) train
+	$(PERENNIAL) score
+ifneq ($(SERVE),0)
+	$(PERENNIAL) serve --port $(PORT)
+endif
+
+serve: setup ## Start the service on what PERENNIAL_HOME holds (PORT=3000)
+	$(PERENNIAL) serve --port $(PORT)
+
+test: setup ## Run the tests that take seconds
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+soak: setup ## Run the tests that take minutes
+	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+check: setup licences ## Check format, lint, types, the direction of imports, and licences
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+licences: setup ## Refuse a run-time dependency under the GPL or AGPL
+	$(BIN)/python .ci/licences.py
+
+licenses: licences
+
+bench: bench-features ## Run every benchmark
+
+bench-features: setup ## Time the feature build on ten copies of Complete Journey
+	$(BIN)/python -m experiments.bench_features
+
+notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
+	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0
+	@mkdir -p var/notebooks
+	@set -e; for source in $(NOTEBOOKS); do \
+		result="var/notebooks/$$(basename "$$source" .py).ipynb"; \
+		echo "$$source -> $$result"; \
+		$(BIN)/jupytext --quiet --to ipynb --output "$$result" "$$source"; \
+		PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/jupyter-execute --inplace --timeout=600 "$$result"; \
+	done
+
+clean: ## Remove .venv, caches and built files; var/ and its data stay
+	rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Questions asked of the data, each with its configuration, result and verdict."""

@@ -1,0 +1,229 @@
+"""The command line: thin, one verb per package. `perennial --help` lists them."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from programme.errors import InputRefused, PerennialError
+from programme.settings import Settings
+
+# No stored model may run code, and libraries do not report home.
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+app = typer.Typer(
+    name="perennial",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Member intelligence for retail loyalty programmes.\n\n"
+    "A home holds one programme: its rows, features, models and scores. Name it with --home or "
+    "PERENNIAL_HOME.\n\n"
+    "Example: perennial --home var/cdnow ingest cdnow",
+)
+console = Console()
+complaints = Console(stderr=True)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of the programme; PERENNIAL_HOME where not given."),
+]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        help="Day whose midnight, in the programme's timezone, ends the past (YYYY-MM-DD). "
+        "Left out: the midnight after the last purchase.",
+    ),
+]
+_general_home: list[Path | None] = [None]
+
+
+@app.callback()
+def general(home: HomeOption = None) -> None:
+    """Remember the home for whichever verb follows."""
+    _general_home[0] = home
+
+
+@app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")
+def ingest(
+    what: Annotated[
+        list[str],
+        typer.Argument(help="completejourney, cdnow, or CSV/Parquet files read with --mapping."),
+    ],
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that says what the columns mean.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Read rows into the lake: checked, versioned, never silently dropped."""
+    from features.ingest import ingest as take
+    from features.sources import open_source
+    from serving.reports.terminal import show_ingested
+
+    settings = _settings(home)
+    with _progress("ingest") as progress:
+        done = take(open_source(what, mapping), settings, datetime.now(UTC), progress)
+    show_ingested(console, done)
+
+
+@app.command(epilog="Example: perennial features --as-of 2017-12-04 --home var/completejourney")
+def features(as_of: AsOfOption = None, home: HomeOption = None) -> None:
+    """Build the feature snapshot of one day, or show the one that is there."""
+    from features import snapshot
+    from programme.calendar import parse_day
+    from serving.reports.terminal import show_snapshot
+
+    settings = _settings(home)
+    with _progress("features") as progress:
+        day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
+        progress(f"building {day}")
+        built = snapshot.build(settings, day)
+        progress("listing the products members bought")
+        built.products()
+    show_snapshot(console, built)
+
+
+@app.command(epilog="Example: perennial train churn --config experiments/churn_28d/config.toml")
+def train(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="churn, value, repeat, explore; all where none is named."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file over the defaults.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Learn, judge forward in time beside naive rivals, register the winner, promote it."""
+    from serving.reports.terminal import show_leaderboard
+    from training.config import read_config
+    from training.train import train as run
+
+    settings = _settings(home)
+    with _progress("train") as progress:
+        boards = run(settings, read_config(config), targets or None, datetime.now(UTC), progress)
+    for board in boards:
+        show_leaderboard(console, board)
+
+
+@app.command(epilog="Example: perennial leaderboard churn --json")
+def leaderboard(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="churn, value, repeat, explore; all where none is named."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show how every model and every naive rule did when the champion was trained."""
+    import json
+
+    from serving.reports.terminal import show_leaderboard
+    from training.train import stored_leaderboards
+
+    boards = stored_leaderboards(_settings(home), targets or None)
+    if as_json:
+        sys.stdout.write(json.dumps(boards, indent=1) + "\n")
+        return
+    for board in boards:
+        show_leaderboard(console, board)
+
+
+@app.command(epilog="Example: perennial promote churn_28d 3")
+def promote(
+    name: Annotated[str, typer.Argument(help="Registered model, such as churn_28d.")],
+    version: Annotated[
+        int | None, typer.Argument(help="Version to make champion; left out: with --back.")
+    ] = None,
+    back: Annotated[
+        bool, typer.Option("--roll-back", help="Return to the champion before this one.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Make a version the champion; the old champion stays as 'previous'."""
+    from training import registry
+
+    settings = _settings(home)
+    if back == (version is not None):
+        raise InputRefused(
+            "Say either a version or --roll-back. Nothing was promoted. "
+            "Example: perennial promote churn_28d 3"
+        )
+    if back:
+        version = registry.roll_back(settings, name)
+    else:
+        assert version is not None
+        expected = registry.champion_version(settings, name)
+        registry.promote(settings, name, version, expected=expected)
+    console.print(f"{name}: version {version} is the champion.")
+
+
+@app.command(epilog="Example: perennial score --out scores.parquet")
+def score(
+    as_of: AsOfOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file to write; left out: in the home.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Score every member with the champions and write one row each."""
+    from programme.calendar import parse_day
+    from serving.batch import score_all
+    from serving.reports.terminal import show_scores
+
+    settings = _settings(home)
+    with _progress("score") as progress:
+        scored = score_all(settings, parse_day(as_of) if as_of else None, out, progress)
+    show_scores(console, scored)
+
+
+@app.command(epilog="Example: perennial serve --port 3000 --home var/completejourney")
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback only for now.")] = (
+        "127.0.0.1"
+    ),
+    home: HomeOption = None,
+) -> None:
+    """Answer scores over HTTP: POST /v1/scores."""
+    from serving.service import run
+
+    run(_settings(home), host, port)
+
+
+def _settings(home: Path | None) -> Settings:
+    return Settings.load(home if home is not None else _general_home[0])
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being done and for how long; a line a step where there is no terminal."""
+    if not complaints.is_terminal:
+        yield lambda step: complaints.print(f"{verb}: {step}")
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=complaints, transient=True) as bar:
+        task = bar.add_task(verb)
+        yield lambda step: bar.update(task, description=f"{verb}: {step}")
+
+
+def main() -> None:
+    """Run a command; an error we raise on purpose is one clear line, not a traceback."""
+    try:
+        app()
+    except PerennialError as error:
+        complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+        complaints.print(str(error), markup=False, highlight=False)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Words shown to people: a code, the facts that belong to it and a language make a sentence."""
+
+import math
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from programme.errors import InputRefused
+
+LANGUAGES = ("en", "zh")
+
+DAYS_PER_MONTH = 30.4375
+DAYS_PER_YEAR = 365.25
+# ISO 4217 currencies whose smallest unit is not a hundredth.
+MINOR_DIGITS = {
+    **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+
+Fact = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One wording, and the facts without which it cannot be said."""
+
+    text: str
+    needs: frozenset[str]
+
+
+def label(code: str, language: str, **facts: Fact) -> str:
+    """Say `code` in `language` with the first wording whose facts are all known.
+
+    Parameters
+    ----------
+    code : dotted, such as "driver.recency"
+    language : one of `LANGUAGES`
+    facts : numbers in the unit their name says (`*_days`, `*_cents`, shares in [0, 1]) or text;
+        None and NaN mean unknown; `currency` is needed wherever money is
+
+    Raises
+    ------
+    InputRefused : if we do not speak the language.
+    KeyError : if the code is not in the word book.
+    """
+    book = _word_book(language)
+    known = {name: fact for name, fact in facts.items() if _is_known(fact)}
+    for sentence in book.sentences[code]:
+        if sentence.needs <= known.keys():
+            return _Speaker(book.units, str(known.get("currency", ""))).vformat(
+                sentence.text, (), known
+            )
+    raise KeyError(f"{code!r} has no wording in {language!r} without facts; gave {sorted(known)}")
+
+
+def codes(language: str) -> dict[str, tuple[Sentence, ...]]:
+    """Return every code with its wordings, the most telling first."""
+    return dict(_word_book(language).sentences)
+
+
+def rounded(value: float) -> float:
+    """Round for reading: whole numbers, except small ones that a decimal distinguishes."""
+    return round(value, 1) if abs(value) < 3 else float(round(value))
+
+
+@dataclass(frozen=True)
+class _WordBook:
+    units: Mapping[str, Mapping[str, str]]
+    sentences: Mapping[str, tuple[Sentence, ...]]
+
+
+class _Speaker(string.Formatter):
+    """Fill a wording; the part after the colon names the unit of a number."""
+
+    def __init__(self, units: Mapping[str, Mapping[str, str]], currency: str) -> None:
+        self.units = units
+        self.currency = currency
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        if not format_spec:
+            return str(value)
+        if not isinstance(value, int | float):
+            raise TypeError(f"{format_spec!r} wants a number, not {type(value).__name__}")
+        return self._in_unit(float(value), format_spec)
+
+    def _in_unit(self, value: float, unit: str) -> str:
+        if unit == "span":
+            return self._span(value)
+        if unit == "money":
+            digits = MINOR_DIGITS.get(self.currency, 2)
+            number, shown = value, f"{value / 10**digits:,.{digits}f}"
+        else:
+            number = rounded(value * 100 if unit == "share" else value)
+            shown = f"{number:g}" if abs(number) < 1_000 else f"{number:,.0f}"
+        form = "one" if number == 1 else "other"
+        return self.units[unit][form].format(n=shown, currency=self.currency)
+
+    def _span(self, days: float) -> str:
+        if days < 2 * DAYS_PER_MONTH:
+            return self._in_unit(days, "days")
+        if days < 2 * DAYS_PER_YEAR:
+            return self._in_unit(round(days / DAYS_PER_MONTH), "months")
+        return self._in_unit(round(days / DAYS_PER_YEAR), "years")
+
+
+def _is_known(fact: Fact) -> bool:
+    return fact is not None and not (isinstance(fact, float) and not math.isfinite(fact))
+
+
+@cache
+def _word_book(language: str) -> _WordBook:
+    if language not in LANGUAGES:
+        raise InputRefused(
+            f"There are no words in language {language!r}. Nothing was said. "
+            f"Ask for one of: {', '.join(LANGUAGES)}."
+        )
+    path = Path(__file__).with_name("words") / f"{language}.toml"
+    tables = tomllib.loads(path.read_text("utf-8"))
+    units = tables.pop("unit")
+    return _WordBook(units, dict(_sentences("", tables)))
+
+
+def _sentences(prefix: str, tables: Mapping[str, object]) -> list[tuple[str, tuple[Sentence, ...]]]:
+    found: list[tuple[str, tuple[Sentence, ...]]] = []
+    for key, content in tables.items():
+        if isinstance(content, Mapping):
+            found += _sentences(f"{prefix}{key}.", content)
+        else:
+            texts: list[object] = content if isinstance(content, list) else [content]
+            found.append((f"{prefix}{key}", tuple(_sentence(str(text)) for text in texts)))
+    return found
+
+
+def _sentence(text: str) -> Sentence:
+    parts = [(name, unit) for _, name, unit, _ in string.Formatter().parse(text) if name]
+    money = {"currency"} if any(unit == "money" for _, unit in parts) else set()
+    return Sentence(text, frozenset({name for name, _ in parts} | money))

@@ -1,0 +1,216 @@
+"""What a registered model consists of, as files whose digests are checked before any is read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from features import table
+from programme.errors import InputRefused, PerennialError
+from programme.files import sha256_of
+from training.models import load_model
+from training.models.calibration import PlattCalibration
+from training.surrogate import ValueSurrogate
+
+Target = Literal["churn", "value", "repeat", "explore"]
+TARGETS: tuple[Target, ...] = ("churn", "value", "repeat", "explore")
+
+FACTS_FILE = "facts.json"
+MODEL_FOLDER = "model"
+SURROGATE_FOLDER = "surrogate"
+
+
+class ModelChanged(PerennialError):
+    """Model files that are not the ones that were registered."""
+
+
+class Saveable(Protocol):
+    """Any model: it can write itself into a folder as data files."""
+
+    kind: str
+
+    def save(self, path: Path) -> None:
+        """Write the model."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What must be known of a model to use it, beside its files.
+
+    Parameters
+    ----------
+    target, horizon_days : what it answers
+    feature_set : digest of the definitions of `columns`
+    columns : the feature columns it consumes
+    data_from, data_until : first day read and first day not read, features and labels
+    git_sha : commit of the code that trained it
+    n_weeks : weeks of history it reads beside the columns; 0 if none
+    grade : as the leaderboard gave it
+    """
+
+    target: Target
+    horizon_days: int
+    feature_set: str
+    columns: tuple[str, ...]
+    data_from: date
+    data_until: date
+    git_sha: str
+    n_weeks: int = 0
+    grade: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        days = {"data_from": self.data_from.isoformat(), "data_until": self.data_until.isoformat()}
+        return {**asdict(self), "columns": list(self.columns), **days}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> "ModelFacts":
+        """Make it again from `to_dict`."""
+        days = {name: date.fromisoformat(facts[name]) for name in ("data_from", "data_until")}
+        return cls(**{**facts, **days, "columns": tuple(facts["columns"])})
+
+
+def facts_of(
+    model: Saveable,
+    target: Target,
+    horizon_days: int,
+    *,
+    data_window: tuple[date, date],
+    git_sha: str,
+    grade: str = "",
+    surrogate: ValueSurrogate | None = None,
+) -> ModelFacts:
+    """Describe a fitted model; the feature set covers every column it and its surrogate read."""
+    columns = tuple(dict.fromkeys((*columns_of(model), *columns_of(surrogate))))
+    return ModelFacts(
+        target=target,
+        horizon_days=horizon_days,
+        feature_set=table.feature_set(columns),
+        columns=columns,
+        data_from=data_window[0],
+        data_until=data_window[1],
+        git_sha=git_sha,
+        n_weeks=weeks_of(model),
+        grade=grade,
+    )
+
+
+def parts_of(model: object) -> list[object]:
+    """Return a model, or the models a mean is made of."""
+    parts = getattr(model, "models", None)
+    return list(parts.values()) if isinstance(parts, Mapping) else [model]
+
+
+def columns_of(model: object) -> tuple[str, ...]:
+    """Return the feature columns a model consumes; a recommender consumes none."""
+    names = (name for part in parts_of(model) for name in getattr(part, "columns", ()))
+    return tuple(dict.fromkeys(names))
+
+
+def weeks_of(model: object) -> int:
+    """Return how many weeks of history a model reads; 0 if it reads no weekly sequence."""
+    return max(int(getattr(part, "n_weeks_", 0)) for part in parts_of(model))
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model and what belongs to it: calibration for churn, surrogate for value."""
+
+    model: Any
+    facts: ModelFacts
+    calibration: PlattCalibration | None = None
+    surrogate: ValueSurrogate | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a model that could not be served for want of a part."""
+        if self.facts.target == "churn" and self.calibration is None:
+            raise InputRefused(
+                f"The churn model {self.model.kind} has no calibration, so it gives log-odds and "
+                "no probability. Nothing was registered. Fit a PlattCalibration on later rows."
+            )
+        if self.facts.target == "value" and self.surrogate is None:
+            raise InputRefused(
+                f"The value model {self.model.kind} has no surrogate, so its answers would come "
+                "without reasons. Nothing was registered. Fit a ValueSurrogate to its predictions."
+            )
+
+
+def write(bundle: Bundle, folder: Path) -> str:
+    """Save a bundle into an empty folder; return the digest that vouches for all of it."""
+    bundle.model.save(folder / MODEL_FOLDER)
+    if bundle.surrogate is not None:
+        bundle.surrogate.save(folder / SURROGATE_FOLDER)
+    document = {
+        "facts": bundle.facts.to_dict(),
+        "kind": bundle.model.kind,
+        "calibration": bundle.calibration.to_dict() if bundle.calibration else None,
+        "files": {name: sha256_of(path) for name, path in sorted(_files(folder).items())},
+    }
+    path = folder / FACTS_FILE
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return sha256_of(path)
+
+
+def read(folder: Path, digest: str) -> Bundle:
+    """Load a bundle of which every file is the one that was saved.
+
+    Parameters
+    ----------
+    folder : as `write` left it
+    digest : as `write` returned it, from a place the files' author cannot reach
+
+    Raises
+    ------
+    ModelChanged : if a file differs, is missing, or was added.
+    """
+    document = _trusted_document(folder, digest)
+    surrogate = folder / SURROGATE_FOLDER
+    calibration = document["calibration"]
+    return Bundle(
+        model=load_model(folder / MODEL_FOLDER),
+        facts=ModelFacts.from_dict(document["facts"]),
+        calibration=PlattCalibration.from_dict(calibration) if calibration else None,
+        surrogate=ValueSurrogate.load(surrogate) if surrogate.is_dir() else None,
+    )
+
+
+def read_facts(folder: Path, digest: str) -> ModelFacts:
+    """Return what is known of a saved bundle, after the same checks, without loading the model."""
+    return ModelFacts.from_dict(_trusted_document(folder, digest)["facts"])
+
+
+def _trusted_document(folder: Path, digest: str) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    found = sha256_of(path) if path.is_file() else "no file"
+    if found != digest:
+        raise _changed(FACTS_FILE, found, digest)
+    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    present = {name: file for name, file in _files(folder).items() if name != FACTS_FILE}
+    recorded: dict[str, str] = document["files"]
+    for name in sorted(present.keys() | recorded.keys()):
+        found = _digest(present[name]) if name in present else "no file"
+        if found != recorded.get(name):
+            raise _changed(name, found, recorded.get(name, "no such file"))
+    return document
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+def _digest(path: Path) -> str:
+    return "a link" if path.is_symlink() else sha256_of(path)
+
+
+def _changed(name: str, found: str, recorded: str) -> ModelChanged:
+    return ModelChanged(
+        f"The model file {name} is not the one that was registered: sha256 {found[:12]}, recorded "
+        f"{recorded[:12]}. Its answers could be anything, so nothing was loaded. Restore the "
+        "files, roll back to another version, or train again."
+    )

@@ -1,0 +1,85 @@
+"""How a training job is done; every number a data scientist may want to change."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from programme.errors import InputRefused
+from programme.settings import WholeWeeks
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SplitConfig(_Section):
+    """How many as_ofs to learn from, choose on and judge on."""
+
+    tests: Positive = 3
+    validations: Positive = 2
+    step_days: WholeWeeks = 14
+    train_max: Positive = 12
+    warmup_days: WholeWeeks = 56
+
+
+class ChurnConfig(_Section):
+    """P(no purchase within the horizon)."""
+
+    split: SplitConfig = SplitConfig()
+    n_trees: Positive | None = None
+
+
+class ValueConfig(_Section):
+    """Spend within the horizon."""
+
+    split: SplitConfig = SplitConfig(tests=2, validations=1)
+    n_weeks: Positive = 39
+    lstm_seeds: Annotated[int, Field(ge=3)] = 3
+    # Sequences are long: beyond this many rows the network learns from a seeded sample.
+    lstm_rows_max: Positive = 20_000
+
+
+class RecommendConfig(_Section):
+    """Products to buy again, and products to try."""
+
+    split: SplitConfig = SplitConfig(tests=2, validations=1, train_max=1)
+    n_items: Positive = 3_000
+    half_life_days: Annotated[float, Field(gt=0)] = 60.0
+
+
+class TrainConfig(_Section):
+    """One training job."""
+
+    seed: int = 20_171_204
+    draws: Annotated[int, Field(ge=100)] = 1_000
+    churn: ChurnConfig = ChurnConfig()
+    value: ValueConfig = ValueConfig()
+    recommend: RecommendConfig = RecommendConfig()
+
+
+def read_config(path: Path | None) -> TrainConfig:
+    """Read a TOML file over the defaults; None gives the defaults.
+
+    Raises
+    ------
+    InputRefused : if the file is absent, is not TOML, or has an unknown or impossible key.
+    """
+    if path is None:
+        return TrainConfig()
+    if not path.is_file():
+        raise InputRefused(f"The config {path} is not a file. Nothing was trained.")
+    try:
+        return TrainConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputRefused(f"{path} is not TOML: {error}. Nothing was trained.") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise InputRefused(
+            f"{path}: {where}: {fault['msg']}. Nothing was trained. The keys are those of "
+            "TrainConfig in training/config.py."
+        ) from error

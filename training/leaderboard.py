@@ -1,0 +1,318 @@
+"""Every model and every naive rule on the same members and days; the grade with its interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training import metrics
+from training.forecasts import Candidate, Forecasts, Role
+from training.intervals import Interval, grade, resampled
+from training.metrics import Doubles, Metric
+from training.splits import Plan
+
+# Fewer rows than this in a population and its figures say nothing.
+ROWS_MIN = 30
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """How a target is judged.
+
+    Parameters
+    ----------
+    target : churn, value, repeat, explore
+    primary : the metric that chooses the winner and makes the grade
+    metrics : of the answer as given, by the name the table shows
+    calibrated : metrics of probabilities; churn only
+    truth_is_best : candidates are per-member figures and `truth` the best each could be
+    """
+
+    target: str
+    primary: str
+    metrics: Mapping[str, Metric]
+    calibrated: Mapping[str, Metric]
+    truth_is_best: bool = False
+
+
+def _rmse_in_currency(truth_cents: Doubles, expected_cents: Doubles) -> float:
+    return metrics.rmse(truth_cents, expected_cents) / metrics.UNIT_CENTS
+
+
+CHURN = Yardstick(
+    "churn",
+    "AP",
+    {
+        "AUC": metrics.auc,
+        "AP": metrics.average_precision,
+        "lift@10%": metrics.top_decile_lift,
+    },
+    {"Brier": metrics.brier, "ECE": metrics.ece},
+)
+VALUE = Yardstick(
+    "value",
+    "Gini",
+    {
+        "Gini": metrics.normalised_gini,
+        "Spearman": metrics.spearman,
+        "RMSE": _rmse_in_currency,
+        "bias": metrics.aggregate_bias,
+        "decile MAPE": metrics.decile_mape,
+    },
+    {},
+)
+REPEAT = Yardstick(
+    "repeat", "recall@10", {"recall@10": metrics.mean_of}, {}, truth_is_best=True
+)
+EXPLORE = replace(REPEAT, target="explore")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate's figures on the test as_ofs of one population, means over as_ofs."""
+
+    name: str
+    role: Role
+    metrics: Mapping[str, float]
+    difference: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One population's table, in the order of the primary metric."""
+
+    population: str
+    rows: int
+    base_rate: float
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """One target judged.
+
+    Parameters
+    ----------
+    validation : primary metric of every candidate on the validation as_ofs, active members
+    winner : best on validation; may be a rule
+    best_rule : the strongest rule on the test as_ofs: the rival the grade is against
+    skill : (winner - best rule) / (perfect - best rule), with its 95 % interval over members
+    served : the winner, or the best rule when the grade is C
+    """
+
+    target: str
+    horizon_days: int
+    primary: str
+    plan: Plan
+    validation: Mapping[str, float]
+    winner: str
+    best_rule: str
+    served: str
+    skill: Interval
+    grade: str
+    standings: tuple[Standing, ...]
+    deciles: pd.DataFrame | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, as the command line shows it."""
+        days = [str(day) for day in self.plan.test]
+        return {
+            "name": f"{self.target}_{self.horizon_days}d",
+            "target": self.target,
+            "horizon_days": self.horizon_days,
+            "primary": self.primary,
+            "validation_as_ofs": [str(day) for day in self.plan.validation],
+            "validation": dict(self.validation),
+            "winner": self.winner,
+            "served": self.served,
+            "best_rule": self.best_rule,
+            "skill": vars(self.skill),
+            "grade": self.grade,
+            "verdict": self.verdict(),
+            "populations": [
+                {
+                    "name": standing.population,
+                    "rows": standing.rows,
+                    "base_rate": standing.base_rate,
+                    "test_as_ofs": days,
+                    "metrics": list(standing.entries[0].metrics),
+                    "entries": [
+                        {
+                            "name": entry.name,
+                            "role": entry.role,
+                            "metrics": dict(entry.metrics),
+                            "difference": vars(entry.difference) if entry.difference else None,
+                        }
+                        for entry in standing.entries
+                    ],
+                }
+                for standing in self.standings
+            ],
+        }
+
+    def verdict(self) -> str:
+        """Say in one sentence what is served and why."""
+        won = (
+            f"Best on validation ({self.primary}): {self.winner}. On the test days its skill over "
+            f"the best rule, {self.best_rule}, is {self.skill.mean:.3f} "
+            f"[{self.skill.low:.3f}, {self.skill.high:.3f}]: grade {self.grade}."
+        )
+        if self.served != self.winner:
+            return f"{won} That is not enough to replace a rule: {self.served} is served."
+        return f"{won} Served: {self.served}."
+
+
+def judge(
+    yardstick: Yardstick,
+    forecasts: Forecasts,
+    candidates: tuple[Candidate, ...],
+    plan: Plan,
+    *,
+    seed: int,
+    draws: int,
+) -> Leaderboard:
+    """Choose on validation, grade on test.
+
+    Parameters
+    ----------
+    forecasts : of every candidate at every judged as_of
+    seed, draws : of the bootstrap over members; a member is drawn in all her as_ofs at once
+
+    Returns
+    -------
+    the leaderboard; the headline and the choice are of active members, dormant ones stand apart
+    """
+    primary = yardstick.metrics[yardstick.primary]
+    names = [candidate.name for candidate in candidates]
+    chosen_on = _headline(forecasts.at(plan.validation))
+    validation = {name: _mean(primary, chosen_on, name) for name in names}
+    eligible = [c.name for c in candidates if c.role != "reference"]
+    winner = max(eligible, key=lambda name: validation[name])
+    tested = _headline(forecasts.at(plan.test))
+    # Of recommendations, `truth` is what a perfect list would reach, judged like a candidate.
+    columns = [*names, "truth"] if yardstick.truth_is_best else names
+    observed, drawn = resampled(primary, tested, columns, seed=seed, draws=draws)
+    best_rule = max(
+        (c.name for c in candidates if c.role == "rule"), key=lambda name: observed[name]
+    )
+    skill = Interval.of(
+        _skill(observed[winner], observed[best_rule], observed.get("truth", 1.0)),
+        _skill(drawn[winner], drawn[best_rule], drawn.get("truth", 1.0)),
+    )
+    earned = grade(skill)
+    return Leaderboard(
+        target=yardstick.target,
+        horizon_days=plan.horizon_days,
+        primary=yardstick.primary,
+        plan=plan,
+        validation=validation,
+        winner=winner,
+        best_rule=best_rule,
+        served=best_rule if earned == "C" else winner,
+        skill=skill,
+        grade=earned,
+        standings=tuple(
+            _standing(yardstick, population, rows, forecasts, candidates, plan, seed, draws)
+            for population, rows in _populations(forecasts.at(plan.test))
+        ),
+        deciles=_deciles(yardstick, forecasts, tested, winner, plan),
+    )
+
+
+def difference(
+    yardstick: Yardstick,
+    forecasts: Forecasts,
+    plan: Plan,
+    challenger: str,
+    incumbent: str,
+    *,
+    seed: int,
+    draws: int,
+) -> Interval:
+    """Return the primary metric of one candidate minus another's, paired over members."""
+    tested = _headline(forecasts.at(plan.test))
+    primary = yardstick.metrics[yardstick.primary]
+    observed, drawn = resampled(primary, tested, (challenger, incumbent), seed=seed, draws=draws)
+    return Interval.of(
+        observed[challenger] - observed[incumbent], drawn[challenger] - drawn[incumbent]
+    )
+
+
+def _skill(model: Any, rule: Any, perfect: Any) -> Any:
+    """Return the share of the way from the rule to perfection that the model goes."""
+    return (model - rule) / (perfect - rule)
+
+
+def _headline(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the active members; everybody where too few are active."""
+    active = frame[frame["active"]]
+    return active if len(active) >= ROWS_MIN else frame
+
+
+def _populations(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the populations that are large enough to be judged, the headline first."""
+    parts = [("active", frame[frame["active"]]), ("dormant", frame[~frame["active"]])]
+    kept = [(name, rows) for name, rows in parts if len(rows) >= ROWS_MIN]
+    return kept or [("all", frame)]
+
+
+def _standing(
+    yardstick: Yardstick,
+    population: str,
+    rows: pd.DataFrame,
+    forecasts: Forecasts,
+    candidates: tuple[Candidate, ...],
+    plan: Plan,
+    seed: int,
+    draws: int,
+) -> Standing:
+    names = [candidate.name for candidate in candidates]
+    primary = yardstick.metrics[yardstick.primary]
+    observed, drawn = resampled(primary, rows, names, seed=seed, draws=draws)
+    rules = [c.name for c in candidates if c.role == "rule"]
+    rival = max(rules, key=lambda name: observed[name])
+    entries = []
+    for candidate in candidates:
+        name = candidate.name
+        figures = {label: _mean(metric, rows, name) for label, metric in yardstick.metrics.items()}
+        for label, metric in yardstick.calibrated.items():
+            figures[label] = _mean(metric, _as_probability(rows, forecasts, name, plan), name)
+        gain = Interval.of(observed[name] - observed[rival], drawn[name] - drawn[rival])
+        entries.append(Entry(name, candidate.role, figures, None if name == rival else gain))
+    entries.sort(key=lambda entry: -entry.metrics[yardstick.primary])
+    return Standing(population, len(rows), float(rows["truth"].mean()), tuple(entries))
+
+
+def _as_probability(
+    rows: pd.DataFrame, forecasts: Forecasts, name: str, plan: Plan
+) -> pd.DataFrame:
+    """Return the rows with raw scores calibrated on the as_of a horizon before each."""
+    parts = []
+    for day in plan.test:
+        part = rows[rows["as_of"] == np.datetime64(day, "D")]
+        calibration = forecasts.calibrations[day, name]
+        parts.append(part.assign(**{name: calibration.apply(part[name].to_numpy())}))
+    return pd.concat(parts)
+
+
+def _deciles(
+    yardstick: Yardstick, forecasts: Forecasts, tested: pd.DataFrame, winner: str, plan: Plan
+) -> pd.DataFrame | None:
+    if yardstick.truth_is_best:
+        return None
+    rows = tested
+    if yardstick.calibrated:
+        rows = _as_probability(tested, forecasts, winner, plan)
+    return metrics.decile_table(rows["truth"].to_numpy(), rows[winner].to_numpy())
+
+
+def _mean(metric: Metric, frame: pd.DataFrame, name: str) -> float:
+    """Return the mean over as_ofs; as_ofs on which the figure is undefined are left out."""
+    figures = [
+        metric(part["truth"].to_numpy(dtype=np.float64), part[name].to_numpy(dtype=np.float64))
+        for _, part in frame.groupby("as_of", sort=True)
+    ]
+    kept = [figure for figure in figures if np.isfinite(figure)]
+    return float(np.mean(kept)) if kept else float("nan")

@@ -1,0 +1,57 @@
+"""Every model we know by its kind, and the one way to load a saved one."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from training.models.folder import ModelRefused, kind_of
+
+_WHERE = {
+    "lightgbm": ("churn", "ChurnModel"),
+    "lightgbm_reference": ("churn", "ReferenceChurn"),
+    "column_rule": ("rules", "ColumnRule"),
+    "value_gbm": ("value_gbm", "ValueGBM"),
+    "value_lstm": ("value_lstm", "ValueLSTM"),
+    "value_mean": ("value_mean", "ValueMean"),
+    "past_spend": ("rules", "PastSpend"),
+    "personal_frequency": ("repeat", "PersonalFrequency"),
+    "repeat_popularity": ("repeat", "RepeatPopularity"),
+    "ease": ("explore", "EASE"),
+    "popularity": ("explore", "Popularity"),
+}
+
+
+class _Kinds(Mapping[str, type[Any]]):
+    """Kind -> class, imported when asked for: a service without an LSTM never pays for torch."""
+
+    def __getitem__(self, kind: str) -> type[Any]:
+        module, name = _WHERE[kind]
+        model: type[Any] = getattr(import_module(f"training.models.{module}"), name)
+        return model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_WHERE)
+
+    def __len__(self) -> int:
+        return len(_WHERE)
+
+
+MODELS: Mapping[str, type[Any]] = _Kinds()
+
+
+def load_model(path: Path) -> Any:
+    """Load whatever model was saved in a folder, by the kind it recorded.
+
+    Raises
+    ------
+    ModelRefused
+        When the folder holds no model, one this code does not know, or a changed file.
+    """
+    kind = kind_of(path)
+    if kind not in MODELS:
+        raise ModelRefused(
+            f"{path} holds a model of kind {kind}; known kinds are {', '.join(MODELS)}. "
+            "It was not loaded. Load it with the version of the code that saved it."
+        )
+    return MODELS[kind].load(path)

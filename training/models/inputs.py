@@ -1,0 +1,193 @@
+"""What a model accepts: columns by name, outcomes in range; the rest is refused by name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from programme.errors import InputRefused
+from training.rows import MemberRows
+
+PRODUCT_COLUMNS = ("member_id", "product_id", "purchase_days", "last_days")
+
+
+def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Lay out the named columns, in this order, as doubles with NaN for absent.
+
+    Returns
+    -------
+    array of shape (n_rows, len(columns))
+
+    Raises
+    ------
+    InputRefused
+        When a column is missing, is not numeric or holds an infinite value.
+    """
+    missing = [name for name in columns if name not in features.columns]
+    if missing:
+        raise InputRefused(
+            f"The model reads {len(columns)} columns; {', '.join(missing)} missing from the "
+            f"{features.shape[1]} given. Nothing was computed. Build the features with the "
+            "feature set the model was trained on, or train it again."
+        )
+    try:
+        values = features.loc[:, list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputRefused(
+            f"A column of {', '.join(columns)} holds something that is not a number ({error}). "
+            "Nothing was computed. Leave text columns out."
+        ) from error
+    infinite = np.isinf(values).any(axis=0)
+    if infinite.any():
+        names = [name for name, bad in zip(columns, infinite, strict=True) if bad]
+        raise InputRefused(
+            f"Columns {', '.join(names)} hold an infinite value. Nothing was computed. "
+            "Repair the feature's definition: absent is NaN."
+        )
+    return values
+
+
+def some_rows(n_rows: int, what: str) -> None:
+    """Refuse to learn from nothing."""
+    if n_rows == 0:
+        raise InputRefused(
+            f"There are 0 rows to fit {what} on. Nothing was fitted. "
+            "Choose training as_ofs at which the programme has members."
+        )
+
+
+def churn_labels(churned: ArrayLike, n_rows: int, what: str) -> NDArray[np.float64]:
+    """Check 0/1 outcomes, one per row, both present.
+
+    Raises
+    ------
+    InputRefused
+        When there are no rows, a length differs, a value is not 0 or 1, or one class is empty.
+    """
+    some_rows(n_rows, what)
+    labels = np.asarray(churned, dtype=np.float64)
+    if labels.shape != (n_rows,):
+        raise InputRefused(
+            f"{what} was given {n_rows} rows and outcomes of shape {labels.shape}. "
+            "Nothing was fitted. Give one outcome per row."
+        )
+    if not np.isin(labels, (0.0, 1.0)).all():
+        strange = np.unique(labels[~np.isin(labels, (0.0, 1.0))])[:3]
+        raise InputRefused(
+            f"{what} was given outcomes such as {strange.tolist()}; an outcome is 0 or 1. "
+            "Nothing was fitted. Drop the rows whose outcome is not known yet."
+        )
+    n_churned = int(labels.sum())
+    if n_churned in (0, n_rows):
+        raise InputRefused(
+            f"{what} needs members who churned and members who stayed; {n_churned} of {n_rows} "
+            "churned. Nothing was fitted. Use more as_ofs or another horizon."
+        )
+    return labels
+
+
+def value_labels(value_cents: ArrayLike, n_rows: int, what: str) -> NDArray[np.float64]:
+    """Check outcomes in cents, one per row; who returned more than was bought is worth 0.
+
+    Raises
+    ------
+    InputRefused
+        When there are no rows, a length differs, a value is not finite, or all are 0.
+    """
+    some_rows(n_rows, what)
+    values = np.asarray(value_cents, dtype=np.float64)
+    if values.shape != (n_rows,) or not np.isfinite(values).all():
+        raise InputRefused(
+            f"{what} was given {n_rows} rows and values of shape {values.shape}, "
+            f"{int((~np.isfinite(values)).sum())} of them not finite. Nothing was fitted. "
+            "Give one value in cents per row; a member who bought nothing has 0."
+        )
+    values = np.maximum(values, 0.0)
+    if not values.any():
+        raise InputRefused(
+            f"{what} needs members who bought something; the value of all {n_rows} rows is 0. "
+            "Nothing was fitted. Check that the purchases reach past the label window."
+        )
+    return values
+
+
+def weekly_of(rows: MemberRows, n_weeks: int | None = None) -> NDArray[np.float32]:
+    """Return the weekly tensor, refusing rows without one or with another length.
+
+    Returns
+    -------
+    array of shape (n, n_weeks, 4), oldest week first
+    """
+    if rows.weekly is None:
+        raise InputRefused(
+            "The model reads weekly sequences and these rows have none. Nothing was computed. "
+            "Build the rows with weeks."
+        )
+    if n_weeks is not None and rows.weekly.shape[1] != n_weeks:
+        raise InputRefused(
+            f"The model reads {n_weeks} weeks and these rows have {rows.weekly.shape[1]}. "
+            f"Nothing was computed. Build the rows with {n_weeks} weeks."
+        )
+    if not np.isfinite(rows.weekly).all():
+        raise InputRefused(
+            "The weekly sequences hold values that are not finite. Nothing was computed. "
+            "A week without orders is 0 in every channel."
+        )
+    return rows.weekly
+
+
+def product_rows(products: pd.DataFrame) -> pd.DataFrame:
+    """Check the frame of products per member and return its four columns.
+
+    Returns
+    -------
+    DataFrame with `member_id`, `product_id` text, `purchase_days`, `last_days` numbers
+
+    Raises
+    ------
+    InputRefused
+        When a column is missing, or a member and product come twice.
+    """
+    missing = [name for name in PRODUCT_COLUMNS if name not in products.columns]
+    if missing:
+        raise InputRefused(
+            f"The product frame lacks {', '.join(missing)}; a recommender reads "
+            f"{', '.join(PRODUCT_COLUMNS)}. Nothing was computed. Use Snapshot.products."
+        )
+    frame = products.loc[:, list(PRODUCT_COLUMNS)]
+    numbers = frame[["purchase_days", "last_days"]].to_numpy(dtype=np.float64, na_value=np.nan)
+    if not (np.isfinite(numbers).all() and (numbers[:, 0] > 0).all() and (numbers >= 0).all()):
+        raise InputRefused(
+            "purchase_days must be above 0 and last_days at least 0; some are not, or are absent "
+            "or infinite. Nothing was computed. Use Snapshot.products, which counts days "
+            "before as_of."
+        )
+    twice = int(frame.duplicated(["member_id", "product_id"]).sum())
+    if twice:
+        raise InputRefused(
+            f"{twice} rows of the product frame repeat a member and product. Nothing was "
+            "computed. Give one row per member and product, with the days summed."
+        )
+    return frame
+
+
+def asked_members(member_ids: Sequence[str], k: int) -> pd.Index:
+    """Check whom to recommend to, and how much.
+
+    Raises
+    ------
+    InputRefused
+        When a member is asked for twice, or k is below 1.
+    """
+    asked = pd.Index(list(member_ids), dtype=object)
+    if not asked.is_unique:
+        raise InputRefused(
+            f"Members asked for twice: {', '.join(map(str, asked[asked.duplicated()][:3]))}. "
+            "Nothing was recommended. Ask for each member once."
+        )
+    if k < 1:
+        raise InputRefused(
+            f"k is {k}; nothing was recommended. Ask for at least one product per member."
+        )
+    return asked

@@ -1,0 +1,106 @@
+"""What a member will spend within the horizon: boosted trees under a Tweedie deviance."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from training.models import boosting, folder
+from training.models.boosting import Trees
+from training.models.inputs import matrix, value_labels
+from training.rows import MemberRows
+
+# Between Poisson (1) and gamma (2): a mass at zero and a long tail, in one distribution.
+TWEEDIE_POWER = 1.5
+# LightGBM sums the labels in single precision; whole units of currency keep them small.
+CENTS_PER_UNIT = 100.0
+LOG_VALUE_MAX = 30.0
+
+VALUE_TREES = Trees(
+    n_trees=300, learning_rate=0.03, num_leaves=8, min_data_in_leaf=60, feature_fraction=0.5
+)
+
+
+class ValueGBM:
+    """Expected spend within the horizon, in cents.
+
+    Parameters
+    ----------
+    seed : of the column and row samples
+    trees : size and regularisation
+    columns : names to read; None reads all feature columns of the rows it is fitted on
+    num_threads : at most this many at once; the answer does not depend on it
+    """
+
+    kind = "value_gbm"
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        trees: Trees = VALUE_TREES,
+        columns: Sequence[str] | None = None,
+        num_threads: int = 2,
+    ) -> None:
+        self.seed = seed
+        self.trees = trees
+        self.num_threads = num_threads
+        self.only_columns = tuple(columns or ())
+        self.columns = self.only_columns
+
+    def fit(self, rows: MemberRows, value_cents: ArrayLike) -> Self:
+        """Learn from past rows and the cents spent in the horizon after each, shape (n,).
+
+        Raises
+        ------
+        InputRefused
+            When there are no rows, a column is missing, or nobody spent anything.
+        """
+        values = value_labels(value_cents, len(rows), "The value model") / CENTS_PER_UNIT
+        self.columns = self.only_columns or tuple(map(str, rows.features.columns))
+        parameters = {
+            **self.trees.parameters(seed=self.seed, num_threads=self.num_threads),
+            "objective": "tweedie",
+            "tweedie_variance_power": TWEEDIE_POWER,
+        }
+        self.booster_ = boosting.train(
+            matrix(rows.features, self.columns),
+            values,
+            self.columns,
+            parameters,
+            self.trees.n_trees,
+        )
+        return self
+
+    def predict(self, rows: MemberRows) -> NDArray[np.float64]:
+        """Expected cents per row, shape (n,), above 0, in the order of the rows."""
+        values = matrix(rows.features, self.columns)
+        log_value = boosting.raw_predictions(self.booster_, values, self.num_threads)
+        return np.exp(np.minimum(log_value, LOG_VALUE_MAX)) * CENTS_PER_UNIT
+
+    def save(self, path: Path) -> None:
+        """Write the trees as text, and what is needed to read them."""
+        path.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "columns": self.columns,
+            "seed": self.seed,
+            "trees": asdict(self.trees),
+            "num_threads": self.num_threads,
+        }
+        folder.write(path, self.kind, facts, [boosting.save_booster(self.booster_, path)])
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a saved model; a changed file is refused."""
+        facts = folder.read(path, cls.kind)
+        model = cls(
+            seed=facts["seed"],
+            trees=Trees(**facts["trees"]),
+            columns=facts["columns"],
+            num_threads=facts["num_threads"],
+        )
+        model.booster_ = boosting.load_booster(path)
+        return model

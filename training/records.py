@@ -1,0 +1,154 @@
+"""What MLflow remembers of a job: config, data, every figure of models and rivals, plots."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+
+from programme.errors import NotReady
+from programme.settings import Settings
+from training import registry, tracking
+from training.bundle import ModelFacts
+from training.config import TrainConfig
+from training.forecasts import Forecasts
+from training.leaderboard import Leaderboard, Yardstick
+
+BOARD_FILE = "leaderboard.json"
+_PLAIN = str.maketrans({"@": "_at_", "%": "pct", " ": "_"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One open MLflow run."""
+
+    client: MlflowClient
+    run_id: str
+
+    def board(self, board: Leaderboard, facts: ModelFacts, lake_version: int) -> None:
+        """Log the data window, the features, and the figures of every candidate."""
+        for key, value in {
+            "target": board.target,
+            "horizon_days": board.horizon_days,
+            "validation_as_ofs": ", ".join(map(str, board.plan.validation)),
+            "test_as_ofs": ", ".join(map(str, board.plan.test)),
+            "data_window": f"{board.plan.begins}..{board.plan.serve}",
+            "lake_version": lake_version,
+            "feature_set": facts.feature_set,
+            "columns": len(facts.columns),
+            "served": board.served,
+            "grade": board.grade,
+        }.items():
+            self.client.log_param(self.run_id, key, value)
+        for standing in board.standings:
+            for entry in standing.entries:
+                for metric, figure in entry.metrics.items():
+                    if np.isfinite(figure):
+                        key = f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}"
+                        self.client.log_metric(self.run_id, key, figure)
+        self.client.log_metric(self.run_id, "skill", board.skill.mean)
+        self.client.log_metric(self.run_id, "skill_low", board.skill.low)
+        self.client.log_metric(self.run_id, "skill_high", board.skill.high)
+        if board.deciles is not None:
+            self.client.log_text(self.run_id, board.deciles.to_csv(index=False), "deciles.csv")
+
+    def plots(self, yardstick: Yardstick, forecasts: Forecasts, board: Leaderboard) -> None:
+        """Log gains of every candidate and, by deciles, what was expected and what happened."""
+        if board.deciles is None:
+            return
+        tested = forecasts.at(board.plan.test)
+        names = [entry.name for entry in board.standings[0].entries]
+        self.client.log_figure(self.run_id, _gains(tested[tested["active"]], names), "gains.png")
+        self.client.log_figure(self.run_id, _deciles(board, yardstick), "deciles.png")
+
+    def kept(self, board: dict[str, Any]) -> None:
+        """Log the leaderboard as the command line shows it."""
+        self.client.log_dict(self.run_id, board, BOARD_FILE)
+
+
+@contextmanager
+def run(
+    settings: Settings, name: str, config: TrainConfig, trained_at: datetime
+) -> Iterator[Record]:
+    """Open a run in the target's experiment; mark it failed if the job fails."""
+    client = tracking.connect(settings)
+    started = int(trained_at.timestamp() * 1000)
+    opened = client.create_run(
+        tracking.experiment(settings, name),
+        start_time=started,
+        run_name=f"{name} {trained_at:%F %T}",
+    )
+    record = Record(client, str(opened.info.run_id))
+    try:
+        client.log_dict(record.run_id, config.model_dump(mode="json"), "config.json")
+        yield record
+    except BaseException:
+        client.set_terminated(record.run_id, "FAILED")
+        raise
+    client.set_terminated(record.run_id, "FINISHED")
+
+
+def last_leaderboards(settings: Settings, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the leaderboard of the newest version of each registered model that has one.
+
+    Raises
+    ------
+    NotReady : if none of them was ever trained.
+    """
+    client = tracking.connect(settings)
+    boards = []
+    for name in names:
+        versions = client.search_model_versions(f"name = '{name}'")
+        if not versions:
+            continue
+        newest = max(versions, key=lambda version: int(version.version))
+        with tempfile.TemporaryDirectory() as place:
+            path = download_artifacts(
+                run_id=newest.run_id,
+                artifact_path=BOARD_FILE,
+                dst_path=place,
+                tracking_uri=settings.tracking_uri,
+            )
+            boards.append(json.loads(Path(path).read_text("utf-8")))
+        boards[-1]["champion"] = registry.champion_version(settings, name)
+    if not boards:
+        raise NotReady(
+            f"Nothing was trained yet in {settings.home}. There is no leaderboard to show. "
+            f"Train first: perennial train --home {settings.home}"
+        )
+    return boards
+
+
+def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    truth = tested["truth"].to_numpy(dtype=np.float64)
+    share = np.arange(1, len(truth) + 1) / len(truth)
+    for name in names:
+        order = np.argsort(-tested[name].to_numpy(dtype=np.float64), kind="stable")
+        axes.plot(share, truth[order].cumsum() / truth.sum(), label=name)
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="at random")
+    axes.set(xlabel="share of members, best first", ylabel="share captured", title="Gains")
+    axes.legend()
+    return figure
+
+
+def _deciles(board: Leaderboard, yardstick: Yardstick) -> Figure:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    table = board.deciles
+    assert table is not None
+    axes.plot(table["decile"], table["predicted_mean"], marker="o", label="expected")
+    axes.bar(table["decile"], table["actual_mean"], color="lightgrey", label="actual")
+    axes.set(xlabel="decile", ylabel=yardstick.target, title=f"{board.winner} on the test days")
+    axes.legend()
+    return figure

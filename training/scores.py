@@ -1,0 +1,141 @@
+"""What is said about a member: the contract of a score. No model, no frame, no heavy import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+Direction = Literal["up", "down"]
+Importance = Literal["low", "medium", "high"]
+RiskBand = Literal["low", "medium", "high"]
+PopulationName = Literal["active", "dormant"]
+
+MEMBER_ID_LENGTH_MAX = 64
+# A driver's share of all that moved this member's score, regardless of sign.
+IMPORTANCE_HIGH = 0.25
+IMPORTANCE_MEDIUM = 0.10
+# Decimals of `base`, `raw_score` and contributions: the sum is exact in what is written.
+CONTRIBUTION_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class RiskBands:
+    """Where a churn probability becomes a medium, then a high risk; each bound is inclusive."""
+
+    medium: float = 0.30
+    high: float = 0.60
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that leave a band empty."""
+        if not 0.0 < self.medium < self.high < 1.0:
+            raise ValueError(f"risk bands need 0 < medium < high < 1, got {self}")
+
+    def of(self, probability: float) -> RiskBand:
+        """Return the band a probability falls in."""
+        if probability >= self.high:
+            return "high"
+        return "medium" if probability >= self.medium else "low"
+
+
+RISK_BANDS = RiskBands()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One business reason and what it moved.
+
+    Parameters
+    ----------
+    code : names the reason; its sentence is `driver.<code>` in the word books
+    value : the main raw fact, in the unit its parameter's name says; None if there is none
+    parameters : every raw fact of the sentence
+    contribution : to the raw score; log-odds for churn, log of cents for value
+    direction : "up" raises the raw score
+    importance : its share of all that moved the score
+    """
+
+    code: str
+    value: float | str | None
+    parameters: Mapping[str, float | str]
+    contribution: float
+    direction: Direction
+    importance: Importance
+
+
+@dataclass(frozen=True)
+class ChurnScore:
+    """P(no purchase in `[as_of, as_of + horizon_days)`) and why.
+
+    `base` and the contributions add up to `raw_score` exactly, as written with six decimals; the
+    probability is a monotone calibration of it. `percentile` is among all members of the
+    snapshot, 100 the most likely to leave. `eligible` tells an active member, who can still be
+    kept, from a dormant one, who has to be won back.
+    """
+
+    churn_probability: float
+    horizon_days: int
+    percentile: int
+    risk_band: RiskBand
+    population: PopulationName
+    eligible: bool
+    base: float
+    raw_score: float
+    drivers: tuple[Driver, ...]
+    model_name: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class ValueScore:
+    """Expected spend in `[as_of, as_of + horizon_days)`, in cents, and roughly why.
+
+    The drivers explain a surrogate of the model, so `exact` is False: `base` and contributions
+    add up to `raw_score`, the surrogate's log(1 + cents), and `error_cents` is how far it lies
+    from `value_cents`. `percentile` is among all members, 100 the most valuable.
+    """
+
+    value_cents: float
+    horizon_days: int
+    percentile: int
+    base: float
+    raw_score: float
+    drivers: tuple[Driver, ...]
+    exact: bool
+    error_cents: float
+    model_name: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class ProductScore:
+    """One product worth showing to a member, and the reason's code and facts."""
+
+    product_id: str
+    rank: int
+    score: float
+    reason: str
+    parameters: Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class NextProducts:
+    """What to offer next: products bought before, and products never bought."""
+
+    repeat: tuple[ProductScore, ...] = ()
+    explore: tuple[ProductScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class MemberScores:
+    """Everything said of one member as of one day; a member without a purchase is not known.
+
+    `data_as_of` is the last instant (UTC) at which we knew something that went into it.
+    """
+
+    member_id: str
+    known: bool
+    as_of: date | None = None
+    data_as_of: datetime | None = None
+    churn: ChurnScore | None = None
+    value: ValueScore | None = None
+    next_products: NextProducts | None = None

@@ -1,0 +1,274 @@
+"""The job: split, learn, judge, register one version a target, promote it if it earned it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from features import snapshot
+from features.lake import Lake
+from programme.errors import InputRefused
+from programme.settings import Programme, Settings, open_programme
+from training import candidates as rivals
+from training import labels, leaderboard, records, registry, splits, tracking
+from training.bundle import Bundle, Target, facts_of
+from training.config import SplitConfig, TrainConfig
+from training.dataset import Baskets, Dataset
+from training.forecasts import (
+    Candidate,
+    Forecasts,
+    Progress,
+    churn_forecasts,
+    fit_value,
+    product_forecasts,
+    value_forecasts,
+)
+from training.leaderboard import Leaderboard, Yardstick
+from training.models.calibration import PlattCalibration
+from training.surrogate import ValueSurrogate
+
+TARGETS: tuple[Target, ...] = get_args(Target)
+# The tag that says which candidate a version was, so that recipes can be compared later.
+CANDIDATE_TAG = "candidate"
+# A refresh of the same recipe may lose this much of the primary metric to chance.
+REFRESH_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target learned and judged, not yet stored."""
+
+    target: Target
+    yardstick: Yardstick
+    candidates: tuple[Candidate, ...]
+    forecasts: Forecasts
+    board: Leaderboard
+    model: Any
+    calibration: PlattCalibration | None = None
+    surrogate: ValueSurrogate | None = None
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What every target's job needs."""
+
+    settings: Settings
+    programme: Programme
+    config: TrainConfig
+    progress: Progress
+
+    def plan(self, split: SplitConfig, horizon_days: int) -> splits.Plan:
+        return splits.plan(
+            begins=labels.data_begins(self.settings),
+            ends=labels.data_ends(self.settings),
+            horizon_days=horizon_days,
+            tests=split.tests,
+            validations=split.validations,
+            step_days=split.step_days,
+            train_max=split.train_max,
+            warmup_days=split.warmup_days,
+        )
+
+    def judge(
+        self,
+        yardstick: Yardstick,
+        forecasts: Forecasts,
+        candidates: tuple[Candidate, ...],
+        plan: splits.Plan,
+    ) -> Leaderboard:
+        self.progress(f"{yardstick.target}: judging {len(candidates)} candidates")
+        return leaderboard.judge(
+            yardstick, forecasts, candidates, plan, seed=self.config.seed, draws=self.config.draws
+        )
+
+
+def train(
+    settings: Settings,
+    config: TrainConfig,
+    targets: Sequence[str] | None,
+    trained_at: datetime,
+    progress: Progress = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Train the targets, register one version each, and promote where it is earned.
+
+    Parameters
+    ----------
+    targets : of `TARGETS`; None takes all that the programme's data allow
+    trained_at : now, zoned; kept with the run
+
+    Returns
+    -------
+    one leaderboard a target, as `Leaderboard.to_dict` with what was registered
+
+    Raises
+    ------
+    InputRefused : on an unknown target, or a history too short for it
+    NotReady : nothing was ingested
+    """
+    programme = open_programme(settings)
+    wanted = _checked_targets(targets)
+    setting = _Setting(settings, programme, config, progress)
+    boards = []
+    for target in wanted:
+        if target in ("repeat", "explore") and not _has_products(settings):
+            if targets is not None:
+                raise InputRefused(
+                    f"{settings.home} holds no product numbers, so {target} cannot be trained. "
+                    "Nothing was trained for it. Map the product column and ingest again."
+                )
+            progress(f"{target}: left out, the purchases carry no product numbers")
+            continue
+        job = _JOBS[target](setting)
+        boards.append(_keep(setting, job, trained_at))
+    return boards
+
+
+def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return the leaderboards of the versions trained last, one a target.
+
+    Raises
+    ------
+    NotReady : if none was ever trained.
+    """
+    programme = open_programme(settings)
+    names = [registry.name_of(target, programme) for target in _checked_targets(targets)]
+    return records.last_leaderboards(settings, names)
+
+
+def _churn(setting: _Setting) -> Job:
+    horizon = setting.programme.churn_horizon_days
+    plan = setting.plan(setting.config.churn.split, horizon)
+    dataset = Dataset(setting.settings, horizon)
+    candidates = rivals.churn(setting.config, setting.settings.threads)
+    forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
+    board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
+    setting.progress(f"churn: learning {board.served} for service")
+    past = dataset.past(plan.train_as_ofs(plan.serve))
+    model = _named(candidates, board.served).make().fit(past.rows.features, past.churned)
+    return Job(
+        "churn", leaderboard.CHURN, candidates, forecasts, board, model,
+        calibration=forecasts.calibrations[plan.serve, board.served],
+    )  # fmt: skip
+
+
+def _value(setting: _Setting) -> Job:
+    horizon = setting.programme.value_horizon_days
+    config = setting.config
+    plan = setting.plan(config.value.split, horizon)
+    dataset = Dataset(setting.settings, horizon, config.value.n_weeks)
+    candidates = rivals.value(config, setting.settings.threads)
+    forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
+    board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
+    past = dataset.past(plan.train_as_ofs(plan.serve))
+    served = _named(candidates, board.served)
+    needed = tuple(c for c in candidates if c.name in (served.name, *served.parts))
+    model = fit_value(needed, past, config.seed, setting.progress, plan.serve)[served.name]
+    setting.progress("value: learning the reasons")
+    surrogate = ValueSurrogate(seed=config.seed, num_threads=setting.settings.threads)
+    surrogate.fit(past.rows.features, model.predict(past.rows))
+    return Job("value", leaderboard.VALUE, candidates, forecasts, board, model, surrogate=surrogate)
+
+
+def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
+    def job(setting: _Setting) -> Job:
+        config = setting.config
+        horizon = setting.programme.repeat_horizon_days
+        plan = setting.plan(config.recommend.split, horizon)
+        baskets = Baskets(setting.settings, horizon)
+        candidates = rivals.repeat(config) if kind == "repeat" else rivals.explore(config)
+        yardstick = leaderboard.REPEAT if kind == "repeat" else leaderboard.EXPLORE
+        forecasts = product_forecasts(kind, candidates, baskets, plan, setting.progress)
+        board = setting.judge(yardstick, forecasts, candidates, plan)
+        setting.progress(f"{kind}: learning {board.served} for service")
+        model = _named(candidates, board.served).make().fit(baskets.before(plan.serve))
+        return Job(kind, yardstick, candidates, forecasts, board, model)
+
+    return job
+
+
+_JOBS: Mapping[Target, Callable[[_Setting], Job]] = {
+    "churn": _churn,
+    "value": _value,
+    "repeat": _products("repeat"),
+    "explore": _products("explore"),
+}
+
+
+def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
+    """Store a job: one run, one version; move the champion where the new one earned it."""
+    setting.progress(f"{job.target}: registering")
+    settings, board = setting.settings, job.board
+    name = registry.name_of(job.target, setting.programme)
+    content = Bundle(
+        model=job.model,
+        facts=facts_of(
+            job.model,
+            job.target,
+            board.horizon_days,
+            data_window=(board.plan.begins, board.plan.serve),
+            git_sha=tracking.git_sha(Path(__file__).parent),
+            grade=board.grade,
+            surrogate=job.surrogate,
+        ),
+        calibration=job.calibration,
+        surrogate=job.surrogate,
+    )
+    with records.run(settings, name, setting.config, trained_at) as record:
+        record.board(board, content.facts, Lake(settings).manifest().lake_version)
+        record.plots(job.yardstick, job.forecasts, board)
+        version = registry.register(
+            settings, name, content, run_id=record.run_id, tags={CANDIDATE_TAG: board.served}
+        )
+        promoted, why = _promote(setting, job, name, version)
+        kept = board.to_dict() | {"version": version, "promoted": promoted, "promotion": why}
+        kept["verdict"] = f"{kept['verdict']} {name} version {version}: {why}"
+        record.kept(kept)
+    return kept
+
+
+def _promote(setting: _Setting, job: Job, name: str, version: int) -> tuple[bool, str]:
+    """Promote a version by the rules of replacement and refresh.
+
+    The first champion has only the best rule to beat, and a job never serves less than that. A
+    new recipe replaces the champion's when the lower bound of the difference is above 0, on the
+    same test days; a refresh of the same recipe on newer data must not lose more than chance.
+    """
+    settings = setting.settings
+    present = registry.champion_version(settings, name)
+    served = job.board.served
+    if present is None:
+        registry.promote(settings, name, version, expected=None)
+        return True, "the first champion."
+    incumbent = registry.tag(settings, name, present, CANDIDATE_TAG)
+    if incumbent not in {candidate.name for candidate in job.candidates}:
+        return False, f"challenger; the champion {present} is of a recipe no longer judged here."
+    gain = leaderboard.difference(
+        job.yardstick, job.forecasts, job.board.plan, served, incumbent,
+        seed=setting.config.seed, draws=setting.config.draws,
+    )  # fmt: skip
+    found = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {job.board.primary}"
+    refresh = served == incumbent
+    if gain.low > (-REFRESH_TOLERANCE if refresh else 0.0):
+        registry.promote(settings, name, version, expected=present)
+        kind = "refreshes the same recipe" if refresh else f"replaces {incumbent} ({found})"
+        return True, f"promoted, it {kind}."
+    return False, f"challenger; {served} against the champion's {incumbent} is {found}."
+
+
+def _named(candidates: tuple[Candidate, ...], name: str) -> Candidate:
+    return next(candidate for candidate in candidates if candidate.name == name)
+
+
+def _checked_targets(targets: Sequence[str] | None) -> tuple[Target, ...]:
+    unknown = sorted(set(targets or ()) - set(TARGETS))
+    if unknown:
+        raise InputRefused(
+            f"There is no target {', '.join(unknown)}. Nothing was done. Targets are "
+            f"{', '.join(TARGETS)}."
+        )
+    return cast(tuple[Target, ...], tuple(targets)) if targets else TARGETS
+
+
+def _has_products(settings: Settings) -> bool:
+    return not snapshot.build(settings, snapshot.default_as_of(settings)).products().empty
