@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features.snapshot import Snapshot
 from programme.errors import NotReady
@@ -27,6 +28,7 @@ from training.scores import (
 )
 
 MEMBERS_PER_BATCH = 2_000
+PRODUCT_LIST = pd.ArrowDtype(pa.list_(pa.string()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +201,10 @@ class Champions:
 
 def as_table(scores: Sequence[MemberScores]) -> pd.DataFrame:
     """Lay known members' scores out flat: one row each, drivers as JSON text, products as lists."""
-    return pd.DataFrame([_record(member) for member in scores if member.known])
+    table = pd.DataFrame([_record(member) for member in scores if member.known])
+    # Typed, so that a batch in which nobody has a next product fits the file of the others.
+    lists = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
+    return table.astype(lists) if len(table) else table
 
 
 def _record(member: MemberScores) -> dict[str, Any]:

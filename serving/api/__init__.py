@@ -1,0 +1,1 @@
+"""The typed REST routes and what they say."""

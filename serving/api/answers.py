@@ -1,0 +1,75 @@
+"""Scores in the words of the public contract: labelled, and money rounded."""
+
+from typing import Any
+
+from programme import words
+from serving.api import schemas
+from training.scores import ChurnScore, Driver, MemberScores, ProductScore, ValueScore
+
+PROBABILITY_DECIMALS = 6
+
+
+class Speaker:
+    """Turns scores into answers in one language and one currency."""
+
+    def __init__(self, language: str, currency: str) -> None:
+        self.language = language
+        self.currency = currency
+
+    def answer(self, scores: list[MemberScores]) -> schemas.ScoresAnswer:
+        """Put members' scores into the contract, in the same order."""
+        return schemas.ScoresAnswer(scores=[self._member(member) for member in scores])
+
+    def _member(self, member: MemberScores) -> schemas.KnownMember | schemas.UnknownMember:
+        if (
+            member.as_of is None
+            or member.data_as_of is None
+            or member.churn is None
+            or member.value is None
+            or member.next_products is None
+        ):
+            return schemas.UnknownMember(member_id=member.member_id, known=False)
+        return schemas.KnownMember(
+            member_id=member.member_id,
+            known=True,
+            as_of=member.as_of,
+            data_as_of=member.data_as_of,
+            churn=self._churn(member.churn),
+            value=self._value(member.value),
+            next_products=schemas.Next(
+                repeat=[self._product(product) for product in member.next_products.repeat],
+                explore=[self._product(product) for product in member.next_products.explore],
+            ),
+        )
+
+    def _churn(self, score: ChurnScore) -> schemas.Churn:
+        rounded = round(score.churn_probability, PROBABILITY_DECIMALS)
+        return schemas.Churn(
+            **{**_fields(score), "churn_probability": rounded, "drivers": self._drivers(score)}
+        )
+
+    def _value(self, score: ValueScore) -> schemas.Value:
+        money = {
+            "value_cents": round(score.value_cents),
+            "error_cents": round(score.error_cents),
+            "currency": self.currency,
+        }
+        return schemas.Value(**{**_fields(score), **money, "drivers": self._drivers(score)})
+
+    def _drivers(self, score: ChurnScore | ValueScore) -> list[schemas.Driver]:
+        return [
+            schemas.Driver(**_fields(driver), label=self._label(f"driver.{driver.code}", driver))
+            for driver in score.drivers
+        ]
+
+    def _product(self, product: ProductScore) -> schemas.Product:
+        label = self._label(f"reason.{product.reason}", product)
+        return schemas.Product(**_fields(product), label=label)
+
+    def _label(self, code: str, said: Driver | ProductScore) -> str:
+        facts = {**said.parameters, "currency": self.currency}
+        return words.label(code, self.language, **facts)
+
+
+def _fields(score: ChurnScore | ValueScore | Driver | ProductScore) -> dict[str, Any]:
+    return dict(vars(score))

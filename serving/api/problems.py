@@ -1,0 +1,112 @@
+"""One shape for everything that goes wrong: RFC 9457 problem details, without echoing input."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from programme.errors import InputRefused, NotReady
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_SECONDS = 3
+
+# What a caller reads where nothing more can be said; no sentence quotes the request.
+DETAILS: Mapping[int, str] = {
+    400: "The request could not be read. Nothing was done. Send valid JSON in UTF-8.",
+    403: "This service has no keys yet, so it answers on this machine only. Nothing was done.",
+    404: "There is no such route. GET /v1/openapi.json lists those there are.",
+    405: "This route does not take this method. GET /v1/openapi.json lists those it takes.",
+    413: "The request is too large. Nothing was done. Ask for fewer members at a time.",
+    415: "The request is not JSON. Nothing was done. Send Content-Type: application/json.",
+    422: "The request does not fit the route. Nothing was done. Mend what `errors` names.",
+    429: "Too many requests at once. Nothing was done. Try again in a few seconds.",
+    500: "The fault is ours and has been logged. Nothing was changed.",
+    503: "The service is not ready. Nothing was done. Try again in a few seconds.",
+    504: "The answer took too long and was given up. Ask for fewer members at a time.",
+}
+
+
+class Fault(BaseModel):
+    """One thing wrong with a request: where, and what is expected there."""
+
+    at: str
+    expected: str
+
+
+class Problem(BaseModel):
+    """What went wrong, what did not happen, and what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | None = None
+
+
+def problem(
+    status: int,
+    detail: str | None = None,
+    *,
+    errors: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Make the answer for a status; `detail` where something particular can be said."""
+    said = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail or DETAILS.get(status, DETAILS[500] if status >= 500 else DETAILS[400]),
+        errors=list(errors) or None,
+    )
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
+    return JSONResponse(
+        said.model_dump(exclude_none=True),
+        status,
+        headers={**retry, **(headers or {})},
+        media_type=PROBLEM_JSON,
+    )
+
+
+def from_http(_: Request, error: Exception) -> Response:
+    """Answer for what Starlette and FastAPI refuse themselves."""
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, headers=error.headers)
+
+
+def from_validation(_: Request, error: Exception) -> Response:
+    """Answer for a request that does not fit the route."""
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return problem(400)
+    return problem(422, errors=[_fault(fault) for fault in faults[:10]])
+
+
+def from_refusal(_: Request, error: Exception) -> Response:
+    """Answer for an error of ours that a caller may read."""
+    return problem(503 if isinstance(error, NotReady) else 422, str(error))
+
+
+def from_fault(_: Request, error: Exception) -> Response:  # noqa: ARG001 - nothing of it leaks
+    """Answer for a fault of ours; the log has it."""
+    return problem(500)
+
+
+HANDLERS = {
+    HTTPException: from_http,
+    RequestValidationError: from_validation,
+    NotReady: from_refusal,
+    InputRefused: from_refusal,
+    Exception: from_fault,
+}
+
+
+def _fault(fault: Mapping[str, Any]) -> Fault:
+    place = [str(part) for part in fault["loc"][1:]]
+    if fault["type"] == "extra_forbidden":
+        place[-1] = "(a key there is none of)"  # the caller's own text is not repeated
+    return Fault(at=".".join(place) or "body", expected=str(fault["msg"]))

@@ -1,0 +1,122 @@
+"""The public contract of `/v1/scores`: what is asked, what is answered."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from training.scores import MEMBER_ID_LENGTH_MAX, Direction, Importance, PopulationName, RiskBand
+
+# One answer within the timeout: explaining a member costs a few milliseconds. Raise both together.
+MEMBERS_PER_REQUEST_MAX = 500
+
+MemberId = Annotated[str, StringConstraints(min_length=1, max_length=MEMBER_ID_LENGTH_MAX)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Percentile = Annotated[int, Field(ge=1, le=100)]
+
+
+class ScoresRequest(BaseModel):
+    """Whom to score, and in which language to give the reasons."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"member_ids": ["1", "nobody"], "language": "en"}]},
+    )
+
+    member_ids: Annotated[list[MemberId], Field(min_length=1, max_length=MEMBERS_PER_REQUEST_MAX)]
+    language: Annotated[
+        Literal["en", "zh"] | None,
+        Field(description="of the labels; without it, Accept-Language decides"),
+    ] = None
+
+
+class Driver(BaseModel):
+    """One reason: its sentence, the raw facts in it, and what it moved."""
+
+    code: str
+    label: str
+    value: float | str | None
+    parameters: dict[str, float | str]
+    contribution: float
+    direction: Direction
+    importance: Importance
+
+
+class Churn(BaseModel):
+    """P(no purchase within the horizon); `base` + contributions == `raw_score`, in log-odds."""
+
+    churn_probability: Probability
+    horizon_days: int
+    percentile: Annotated[Percentile, Field(description="100: the most likely to leave")]
+    risk_band: RiskBand
+    population: PopulationName
+    eligible: Annotated[bool, Field(description="active, so that she can still be kept")]
+    base: float
+    raw_score: float
+    drivers: list[Driver]
+    model_name: str
+    model_version: int
+
+
+class Value(BaseModel):
+    """Expected spend within the horizon; the reasons are those of an additive imitation.
+
+    `base` + contributions == `raw_score` = log(1 + cents) of the imitation, which lies
+    `error_cents` away from `value_cents`.
+    """
+
+    value_cents: int
+    currency: str
+    horizon_days: int
+    percentile: Annotated[Percentile, Field(description="100: the most valuable")]
+    base: float
+    raw_score: float
+    drivers: list[Driver]
+    exact: Literal[False]
+    error_cents: int
+    model_name: str
+    model_version: int
+
+
+class Product(BaseModel):
+    """One product worth showing."""
+
+    product_id: str
+    rank: int
+    score: float
+    reason: str
+    label: str
+    parameters: dict[str, float | str]
+
+
+class Next(BaseModel):
+    """Products bought before, to buy again, and products never bought."""
+
+    repeat: list[Product]
+    explore: list[Product]
+
+
+class KnownMember(BaseModel):
+    """A member with at least one purchase before `as_of`."""
+
+    member_id: str
+    known: Literal[True]
+    as_of: Annotated[date, Field(description="00:00 of this day in the programme's timezone")]
+    data_as_of: Annotated[datetime, Field(description="the last purchase that was known, UTC")]
+    churn: Churn
+    value: Value
+    next_products: Next
+
+
+class UnknownMember(BaseModel):
+    """A member_id without a purchase before `as_of`."""
+
+    member_id: str
+    known: Literal[False]
+
+
+class ScoresAnswer(BaseModel):
+    """One entry per member asked for, in the order asked."""
+
+    scores: list[Annotated[KnownMember | UnknownMember, Field(discriminator="known")]]

@@ -1,0 +1,84 @@
+"""Scores for every member, as one Parquet file that appears whole or not at all."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features import snapshot
+from programme.files import sync_file, sync_folder
+from programme.settings import Programme, Settings
+from training.champions import Champions
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a batch run wrote.
+
+    Parameters
+    ----------
+    path : Parquet file, one row per member; columns as `Champions.score_all`
+    members : the rows, without drivers and products, for a summary
+    """
+
+    path: Path
+    as_of: date
+    programme: Programme
+    members: pd.DataFrame
+
+
+def score_all(
+    settings: Settings,
+    as_of: date | None,
+    out: Path | None,
+    progress: Callable[[str], None],
+) -> Scored:
+    """Score every member of one snapshot with the champions.
+
+    Parameters
+    ----------
+    as_of : None takes the midnight after the last purchase
+    out : file to write; None takes one in the home, named after the snapshot and the models
+
+    Raises
+    ------
+    NotReady : if there is no programme or no champion
+    InputRefused : if `as_of` lies outside the data
+    """
+    champions = Champions.load(settings)
+    taken = snapshot.build(settings, as_of or snapshot.default_as_of(settings))
+    progress("asking the champions about everybody")
+    population = champions.population(taken)
+    path = out or settings.home / "scores" / f"{taken.path.name}_{_versions(champions)}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    kept = []
+    writer: pq.ParquetWriter | None = None
+    try:
+        for part in champions.batches(population):
+            table = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+            writer.write_table(table.cast(writer.schema))
+            kept.append(part.drop(columns=[c for c in part if _is_long(str(c))]))
+            progress(f"scored {sum(map(len, kept)):,} of {len(population):,} members")
+    finally:
+        if writer is not None:
+            writer.close()
+    sync_file(unfinished)
+    unfinished.replace(path)
+    sync_folder(path.parent)
+    return Scored(path, taken.as_of, champions.programme, pd.concat(kept, ignore_index=True))
+
+
+def _versions(champions: Champions) -> str:
+    models = (champions.churn, champions.value, champions.repeat, champions.explore)
+    return "-".join(str(model.version) if model else "none" for model in models)
+
+
+def _is_long(column: str) -> bool:
+    return column.endswith(("_drivers", "_products"))

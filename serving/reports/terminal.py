@@ -1,0 +1,113 @@
+"""Results on the terminal: what was read, which model won and by how much, who is at risk."""
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from features.ingest import Ingested
+from features.snapshot import Snapshot
+from serving.batch import Scored
+from training.scores import RISK_BANDS
+
+_COLOURS = {"error": "bold red", "warning": "yellow", "information": "dim"}
+
+
+def show_ingested(console: Console, done: Ingested) -> None:
+    """Print the usability report of an ingest."""
+    table = Table(title=f"Data usability: {done.source}", title_justify="left")
+    for heading in ("step", "severity", "table", "column"):
+        table.add_column(heading)
+    table.add_column("count", justify="right")
+    table.add_column("finding, and how to fix it")
+    for found in done.report.findings:
+        words = f"{found.finding}; {found.how_to_fix}" if found.how_to_fix else found.finding
+        table.add_row(
+            found.step, f"[{_COLOURS[found.severity]}]{found.severity}[/]", found.table,
+            found.column, f"{found.count:,}", words,
+        )  # fmt: skip
+    console.print(table)
+    state = "nothing new" if done.batch_no is None else f"committed as batch {done.batch_no}"
+    console.print(f"{done.source}: {state}. Report: {done.report_path}", soft_wrap=True)
+
+
+def show_snapshot(console: Console, built: Snapshot) -> None:
+    """Print what a snapshot holds."""
+    features = built.features()
+    counts = features["population"].value_counts()
+    console.print(
+        f"Snapshot {built.as_of}: {len(features):,} members ({counts.get('active', 0):,} active, "
+        f"{counts.get('dormant', 0):,} dormant), {features.shape[1] - 1} columns, feature set "
+        f"{built.feature_set}, lake version {built.lake_version}."
+    )
+    console.print(f"Kept in {built.path}", soft_wrap=True)
+
+
+def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
+    """Print one target's leaderboard, best on validation first."""
+    for population in board["populations"]:
+        table = Table(
+            title=f"{board['name']}, {population['name']} members ({population['rows']:,} rows, "
+            f"judged at {', '.join(population['test_as_ofs'])})",
+            title_justify="left",
+        )
+        table.add_column("")
+        table.add_column("role")
+        for metric in population["metrics"]:
+            table.add_column(metric, justify="right")
+        for entry in population["entries"]:
+            style = "bold green" if entry["name"] == board["winner"] else ""
+            cells = [_figure(entry["metrics"].get(metric)) for metric in population["metrics"]]
+            table.add_row(entry["name"], entry["role"], *cells, style=style)
+        console.print(table)
+    console.print(board["verdict"], soft_wrap=True)
+    console.print()
+
+
+def show_scores(console: Console, scored: Scored) -> None:
+    """Print how many members stand where, and the most valuable of those at risk."""
+    members = scored.members
+    table = Table(
+        title=f"{len(members):,} members scored as of {scored.as_of}", title_justify="left"
+    )
+    for heading in ("risk band", "members", "active", "mean P(churn)", "expected value"):
+        table.add_column(heading, justify="left" if heading == "risk band" else "right")
+    for band in ("high", "medium", "low"):
+        chosen = members[members["churn_risk_band"] == band]
+        table.add_row(
+            band, f"{len(chosen):,}",
+            f"{(chosen['churn_population'] == 'active').sum():,}",
+            f"{chosen['churn_probability'].mean():.2f}" if len(chosen) else "",
+            _money(chosen["value_cents"].sum(), scored.programme.currency),
+        )  # fmt: skip
+    console.print(table)
+    _show_at_risk(console, scored, members)
+    console.print(f"All of them: {scored.path}", soft_wrap=True)
+
+
+def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> None:
+    risky = members[
+        (members["churn_population"] == "active")
+        & (members["churn_probability"] >= RISK_BANDS.medium)
+    ]
+    if risky.empty:
+        return
+    table = Table(title="Active members at risk, most valuable first", title_justify="left")
+    for heading in ("member", "P(churn)", "percentile", "expected value"):
+        table.add_column(heading, justify="left" if heading == "member" else "right")
+    for member in risky.nlargest(5, "value_cents").to_dict(orient="records"):
+        table.add_row(
+            str(member["member_id"]), f"{member['churn_probability']:.2f}",
+            str(member["churn_percentile"]),
+            _money(member["value_cents"], scored.programme.currency),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _money(cents: float, currency: str) -> str:
+    return f"{cents / 100:,.0f} {currency}"

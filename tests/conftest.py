@@ -1,0 +1,51 @@
+"""Fixtures that several rooms share."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from programme.settings import Settings
+from tests import little_programme
+from tests.little_programme import LittleProgramme
+from training.tracking import connect
+
+# A busy machine is no failure of the law under test.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated, empty MLflow database: making one takes seconds, copying one does not."""
+    settings = Settings(home=tmp_path_factory.mktemp("mlflow"))
+    connect(settings)
+    return settings.home / "mlflow.db"
+
+
+@pytest.fixture
+def new_settings(mlflow_template: Path, tmp_path: Path) -> Callable[[], Settings]:
+    """Return a maker of settings over homes that hold nothing but an empty registry."""
+    made = 0
+
+    def make() -> Settings:
+        nonlocal made
+        made += 1
+        home = tmp_path / f"home-{made}"
+        home.mkdir()
+        shutil.copy(mlflow_template, home / "mlflow.db")
+        return Settings(home=home, threads=1)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> LittleProgramme:
+    """Return a little programme with a champion for every target; read-only."""
+    home = tmp_path_factory.mktemp("trained")
+    shutil.copy(mlflow_template, home / "mlflow.db")
+    little = little_programme.make(home)
+    little_programme.train(little)
+    return little

@@ -1,0 +1,351 @@
+"""What holds for every model, whatever it predicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from programme.errors import InputRefused
+from tests.training.models.worlds import World, world
+from training.models import MODELS, load_model
+from training.models.boosting import Trees
+from training.models.churn import ChurnModel, ReferenceChurn
+from training.models.explore import EASE, Popularity
+from training.models.folder import ModelRefused
+from training.models.recurrent import Recipe
+from training.models.repeat import PersonalFrequency, RepeatPopularity
+from training.models.rules import ColumnRule, PastSpend
+from training.models.value_gbm import ValueGBM
+from training.models.value_lstm import ValueLSTM
+from training.models.value_mean import ValueMean
+
+TREES = Trees(n_trees=25, min_data_in_leaf=20)
+RECIPE = Recipe(units=6, head_units=6, n_epochs=2, batch_size=64)
+K = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model: how to make it, and what it predicts."""
+
+    predicts: Literal["churn", "value", "products"]
+    make: Callable[[int], Any]
+
+
+CASES = {
+    "lightgbm": Case(
+        "churn", lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES)
+    ),
+    "lightgbm_reference": Case("churn", lambda seed: ReferenceChurn(seed=seed, trees=TREES)),
+    "column_rule": Case("churn", lambda _: ColumnRule("recency_days", sign=1)),
+    "value_gbm": Case("value", lambda seed: ValueGBM(seed=seed, trees=TREES)),
+    "value_lstm": Case("value", lambda seed: ValueLSTM(seed=seed, recipe=RECIPE)),
+    "value_mean": Case(
+        "value",
+        lambda seed: ValueMean(
+            {"gbm": ValueGBM(seed=seed, trees=TREES), "past": PastSpend("spend_cents_91d")}
+        ),
+    ),
+    "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
+    "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),
+    "repeat_popularity": Case("products", lambda _: RepeatPopularity()),
+    "ease": Case("products", lambda _: EASE(n_items=40, l2=10.0)),
+    "popularity": Case("products", lambda _: Popularity(n_items=40)),
+}
+every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+of_rows = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case.predicts != "products"],
+    ids=[kind for kind, case in CASES.items() if case.predicts != "products"],
+)
+
+
+def fit(case: Case, past: World, seed: int = 1) -> Any:
+    model = case.make(seed)
+    if case.predicts == "churn":
+        return model.fit(past.rows.features, past.churned)
+    if case.predicts == "value":
+        return model.fit(past.rows, past.value_cents)
+    return model.fit(past.products)
+
+
+def answers(case: Case, model: Any, present: World) -> list[Any]:
+    """Return what the model says of each member: numbers, or (product, score) by rank."""
+    if case.predicts == "churn":
+        features = present.rows.features
+        raw = model.raw_score(features)[:, None]
+        return list(np.concatenate([raw, model.contributions(features)], axis=1))
+    if case.predicts == "value":
+        return list(model.predict(present.rows))
+    members = list(present.rows.member_id)
+    named = model.recommend(present.products, members, K)
+    assert named["member_id"].isin(members).all()
+    return [
+        tuple(zip(part["product_id"], part["score"], strict=True))
+        for part in (named[named["member_id"] == member] for member in members)
+    ]
+
+
+def assert_same(one: Sequence[Any], other: Sequence[Any], *, within: float = 0.0) -> None:
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        if isinstance(left, tuple):
+            assert [product for product, _ in left] == [product for product, _ in right]
+            left, right = [s for _, s in left], [s for _, s in right]
+        np.testing.assert_allclose(left, right, rtol=within, atol=within)
+
+
+@pytest.fixture(scope="module")
+def past() -> World:
+    return world(400, seed=1)
+
+
+@pytest.fixture(scope="module")
+def present() -> World:
+    return world(60, seed=2)
+
+
+@pytest.fixture(scope="module")
+def fitted(past: World) -> dict[str, Any]:
+    return {kind: fit(case, past) for kind, case in CASES.items()}
+
+
+def model_of(case: Case, fitted: dict[str, Any]) -> Any:
+    return next(fitted[kind] for kind, known in CASES.items() if known is case)
+
+
+def test_every_kind_is_in_this_suite() -> None:
+    assert set(CASES) == set(MODELS)
+    assert all(MODELS[kind].kind == kind for kind in MODELS)
+
+
+@every_model
+def test_a_saved_model_answers_exactly_as_before(
+    case: Case, fitted: dict[str, Any], present: World, tmp_path: Path
+) -> None:
+    model = model_of(case, fitted)
+    model.save(tmp_path / "model")
+
+    loaded = load_model(tmp_path / "model")
+
+    assert type(loaded) is type(model)
+    assert_same(answers(case, loaded, present), answers(case, model, present))
+
+
+@every_model
+def test_a_model_saved_twice_is_the_same_files(
+    case: Case, fitted: dict[str, Any], tmp_path: Path
+) -> None:
+    model_of(case, fitted).save(tmp_path / "one")
+    load_model(tmp_path / "one").save(tmp_path / "two")
+
+    documents = [(tmp_path / name / "model.json").read_text("utf-8") for name in ("one", "two")]
+
+    assert documents[0] == documents[1]
+
+
+@every_model
+def test_the_same_seed_gives_the_same_model(
+    case: Case, fitted: dict[str, Any], past: World, present: World
+) -> None:
+    again = fit(case, past)
+
+    assert_same(answers(case, again, present), answers(case, model_of(case, fitted), present))
+
+
+@every_model
+def test_no_global_generator_is_read_or_moved(
+    case: Case, past: World, present: World, tmp_path: Path
+) -> None:
+    before = torch.random.get_rng_state().clone()
+    legacy = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+
+    model = fit(case, past)
+    model.save(tmp_path / "model")
+    answers(case, load_model(tmp_path / "model"), present)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], legacy)  # type: ignore[index]  # noqa: NPY002
+
+
+@every_model
+def test_a_member_alone_is_answered_as_among_many(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    model = model_of(case, fitted)
+    among_many = answers(case, model, present)
+
+    for position in (0, 17, 59):
+        alone = answers(case, model, present.take(np.array([position])))
+        assert_same(alone, [among_many[position]], within=1e-9)
+
+
+@every_model
+def test_permuting_the_members_permutes_the_answers(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    model = model_of(case, fitted)
+    order = np.random.default_rng(5).permutation(len(present.rows))
+    straight = answers(case, model, present)
+
+    permuted = answers(case, model, present.take(order))
+
+    assert_same(permuted, [straight[position] for position in order], within=1e-9)
+
+
+@every_model
+def test_the_callers_data_is_left_alone(case: Case, past: World) -> None:
+    features, products = past.rows.features.copy(), past.products.copy()
+    weekly = past.rows.weekly
+    assert weekly is not None
+    before = weekly.copy()
+
+    answers(case, fit(case, past), past)
+
+    pd.testing.assert_frame_equal(past.rows.features, features)
+    pd.testing.assert_frame_equal(past.products, products)
+    assert np.array_equal(weekly, before)
+
+
+@of_rows
+def test_a_column_without_a_single_value_is_no_obstacle(
+    case: Case, past: World, present: World
+) -> None:
+    def blank(known: World) -> World:
+        features = known.rows.features.assign(noise=np.nan, recency_days=np.nan)
+        return replace(known, rows=replace(known.rows, features=features))
+
+    model = fit(case, blank(past))
+
+    assert np.isfinite(answers(case, model, blank(present))).all()
+    assert np.isfinite(answers(case, model, present)).all()
+
+
+@of_rows
+def test_the_order_of_columns_and_further_columns_do_not_matter(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    features = present.rows.features[present.rows.features.columns[::-1]].assign(further=1.0)
+    turned = replace(present, rows=replace(present.rows, features=features))
+    model = model_of(case, fitted)
+
+    assert_same(answers(case, model, turned), answers(case, model, present))
+
+
+@of_rows
+def test_a_missing_column_is_named_when_fitting_and_when_asked(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    kept = present.rows.features[["noise"]]
+    poor = replace(present, rows=replace(present.rows, features=kept))
+
+    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d).* missing"):
+        answers(case, model_of(case, fitted), poor)
+
+
+@pytest.mark.parametrize("column", ["member_id", "product_id", "purchase_days", "last_days"])
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "products"])
+def test_a_product_frame_without_a_column_is_refused(
+    kind: str, column: str, fitted: dict[str, Any], present: World
+) -> None:
+    poor = replace(present, products=present.products.drop(columns=column))
+
+    with pytest.raises(InputRefused, match=column):
+        fit(CASES[kind], poor)
+    with pytest.raises(InputRefused, match=column):
+        answers(CASES[kind], fitted[kind], poor)
+
+
+@of_rows
+def test_an_infinite_feature_is_named(case: Case, fitted: dict[str, Any], present: World) -> None:
+    features = present.rows.features.replace({np.nan: np.inf}).assign(spend_cents_91d=np.inf)
+    broken = replace(present, rows=replace(present.rows, features=features))
+
+    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d).*infinite"):
+        answers(case, model_of(case, fitted), broken)
+
+
+@every_model
+def test_ten_members_are_enough_to_answer(case: Case, past: World, present: World) -> None:
+    # Ten that include both outcomes and some spend.
+    churned = np.flatnonzero(past.churned == 1)[:5]
+    stayed = np.flatnonzero(past.churned == 0)[:5]
+    model = fit(case, past.take(np.concatenate([churned, stayed])))
+
+    said = answers(case, model, present)
+
+    assert len(said) == len(present.rows)
+    if case.predicts != "products":
+        assert np.isfinite(said).all()
+
+
+@every_model
+def test_nobody_to_learn_from_is_refused(case: Case, past: World) -> None:
+    with pytest.raises(InputRefused, match="0 rows to fit"):
+        fit(case, past.take(np.array([], dtype=int)))
+
+
+@every_model
+def test_nobody_to_answer_for_is_no_answer(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    assert answers(case, model_of(case, fitted), present.take(np.array([], dtype=int))) == []
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "churn"])
+def test_churn_of_all_or_of_none_is_refused(kind: str, outcome: float, past: World) -> None:
+    same = replace(past, churned=np.full(len(past.rows), outcome))
+
+    with pytest.raises(InputRefused, match="who churned and members who stayed"):
+        fit(CASES[kind], same)
+
+
+@pytest.mark.parametrize("kind", ["value_gbm", "value_lstm", "value_mean"])
+def test_a_window_without_any_spend_is_refused(kind: str, past: World) -> None:
+    with pytest.raises(InputRefused, match="the value of all 400 rows is 0"):
+        fit(CASES[kind], replace(past, value_cents=np.zeros(len(past.rows))))
+
+
+@pytest.mark.parametrize("odd", [2.0, np.nan])
+def test_an_outcome_that_is_not_0_or_1_is_refused(odd: float, past: World) -> None:
+    churned = past.churned.copy()
+    churned[3] = odd
+
+    with pytest.raises(InputRefused, match="an outcome is 0 or 1"):
+        fit(CASES["lightgbm"], replace(past, churned=churned))
+
+
+@every_model
+def test_nothing_is_pickled(case: Case, fitted: dict[str, Any], tmp_path: Path) -> None:
+    model_of(case, fitted).save(tmp_path)
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    assert {path.suffix for path in files} <= {".json", ".txt", ".npz", ".safetensors"}
+    for path in files:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                assert all(arrays[name].dtype != object for name in arrays.files)
+
+
+@every_model
+def test_a_changed_file_is_refused(case: Case, fitted: dict[str, Any], tmp_path: Path) -> None:
+    model_of(case, fitted).save(tmp_path)
+    changed = [path for path in sorted(tmp_path.rglob("*")) if path.suffix not in {"", ".json"}]
+
+    for path in changed:
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        with pytest.raises(ModelRefused, match="not the file that was saved"):
+            load_model(tmp_path)
+        path.unlink()
+        with pytest.raises(ModelRefused, match="no file"):
+            load_model(tmp_path)
+        path.write_bytes(content)
+    load_model(tmp_path)
