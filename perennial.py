@@ -30,8 +30,10 @@ app = typer.Typer(
     "PERENNIAL_HOME.\n\n"
     "Example: perennial --home var/cdnow ingest cdnow",
 )
-console = Console()
-complaints = Console(stderr=True)
+# Where nobody watches (a file, a pipe, CI) a table is not squeezed into 80 columns.
+_WIDTH = None if sys.stdout.isatty() else 132
+console = Console(width=_WIDTH)
+complaints = Console(stderr=True, width=_WIDTH)
 
 HomeOption = Annotated[
     Path | None,

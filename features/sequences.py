@@ -1,5 +1,6 @@
 """A member's history as sequences: weeks for the recurrent model, products for recommendation."""
 
+import hashlib
 from datetime import date
 
 import duckdb
@@ -7,8 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from features import rollups, table
+from features.clock import Clock
 from features.lake import Lake, Manifest
 
+# Lines of known members and products that are no returns, and were known in time.
+_BOUGHT = f"""known_at < {{midnight}} and occurred_at < {{midnight}}
+    and source_key is not null and product_id is not null and not {rollups.RETURNED}"""
+_PRODUCTS = """
+    select member_id, product_id, cast(count(*) as integer) as purchase_days,
+           cast(min(date_diff('day', bought_on, {day})) as integer) as last_days
+    from (
+        select member_id, product_id, bought_on from ({bought})
+        group by member_id, product_id, bought_on having sum(sign) > 0
+    )
+    group by member_id, product_id order by member_id, product_id"""
 WEEKLY_CHANNELS = ("orders", "net_cents", "discount_cents", "returned_cents")
 
 
@@ -23,11 +36,7 @@ def weekly(
     -------
     array of shape (n_members, n_weeks, 4), oldest week first, channels as `WEEKLY_CHANNELS`
     """
-    sums = ", ".join(f"cast(sum({channel}) as double) as {channel}" for channel in WEEKLY_CHANNELS)
-    rows = connection.execute(
-        f"""select member_id, (days_ago - 1) // 7 as weeks_back, {sums}
-        from member_days where days_ago <= {7 * n_weeks} group by member_id, weeks_back"""
-    ).df()
+    rows = connection.execute(weekly_sql(n_weeks)).df()
     place = {member: i for i, member in enumerate(member_ids)}
     tensor = np.zeros((len(member_ids), n_weeks, len(WEEKLY_CHANNELS)), dtype=np.float32)
     index = rows["member_id"].map(place)
@@ -38,26 +47,49 @@ def weekly(
     return tensor
 
 
-def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str) -> str:
+def weekly_sql(n_weeks: int) -> str:
+    """Return a SELECT of the weeks in which something happened, from `member_days`."""
+    sums = ", ".join(f"cast(sum({channel}) as double) as {channel}" for channel in WEEKLY_CHANNELS)
+    return f"""select member_id, (days_ago - 1) // 7 as weeks_back, {sums}
+        from member_days where days_ago <= {7 * n_weeks} group by member_id, weeks_back"""
+
+
+def feature_set(columns: tuple[str, ...], *, n_weeks: int = 0, products: bool = False) -> str:
+    """Return the hash of everything a model reads: columns, weeks, products bought.
+
+    Parameters
+    ----------
+    columns : of `features.table`
+    n_weeks : weeks of history it reads; 0 for none
+    products : whether it reads the products members bought
+
+    Raises
+    ------
+    KeyError : if there is no such column
+    """
+    parts = [table.feature_set(columns)]
+    if n_weeks:
+        parts.append(weekly_sql(n_weeks))
+    if products:
+        parts.append(_PRODUCTS + _BOUGHT)
+    if len(parts) == 1:
+        return parts[0]
+    return hashlib.sha256(" ".join(" ".join(parts).split()).encode()).hexdigest()[:16]
+
+
+def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str, local: Clock) -> str:
     """Return a SELECT of what each member bought before `as_of`, one row per product.
 
     Reads the lines themselves: a rollup by member and product would be as long as they are.
     Returned lines do not count. `known_identities` must be prepared.
+
+    Parameters
+    ----------
+    local : the programme's wall clock for these lines
     """
-    midnight = table.midnight_sql(as_of, timezone)
-    day = f"date '{as_of}'"
-    occurred = rollups.local_sql("occurred_at", timezone)
+    in_time = _BOUGHT.format(midnight=table.midnight_sql(as_of, timezone))
     bought = f"""
-        select source, source_key, product_id, cast({occurred} as date) as bought_on, sign
-        from ({lake.rows_sql("purchases", manifest)})
-        where known_at < {midnight} and occurred_at < {midnight}
-            and source_key is not null and product_id is not null
-            and coalesce(quantity, 0) >= 0 and net_cents >= 0"""
-    return f"""
-        select member_id, product_id, cast(count(*) as integer) as purchase_days,
-               cast(min(date_diff('day', bought_on, {day})) as integer) as last_days
-        from (
-            select member_id, product_id, bought_on from ({table.with_member(bought)})
-            group by member_id, product_id, bought_on having sum(sign) > 0
-        )
-        group by member_id, product_id order by member_id, product_id"""
+        select source, source_key, product_id, sign,
+               cast({local("occurred_at")} as date) as bought_on
+        from ({lake.rows_sql("purchases", manifest)}) where {in_time}"""
+    return _PRODUCTS.format(bought=table.with_member(bought), day=f"date '{as_of}'")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features import engine, rollups, sequences, table
+from features.clock import clock_of
 from features.lake import Lake, Manifest
 from programme.calendar import coming_midnight
 from programme.errors import InputRefused, NotReady
@@ -85,7 +86,9 @@ class Snapshot:
             with self._prepared() as connection:
                 unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
                 lake, manifest = self._lake()
-                sql = sequences.products_sql(lake, manifest, self.as_of, self.programme.timezone)
+                zone = self.programme.timezone
+                clock = clock_of(connection, zone, lake.rows_sql("purchases", manifest))
+                sql = sequences.products_sql(lake, manifest, self.as_of, zone, clock)
                 engine.copy_to_parquet(connection, sql, unfinished)
                 sync_file(unfinished)
                 unfinished.replace(path)

@@ -84,8 +84,9 @@ def prepare(
         ("known_categories", rollups.CATEGORY_DAYS),
     ):
         rows = rollups.rows_sql(lake, rollup, manifest)
+        # One level down, or `member_id` would be the identity's, null for keys without one.
         connection.execute(
-            f"create or replace temp view {view} as {with_member(rows)} "
+            f"create or replace temp view {view} as select * from ({with_member(rows)}) "
             f"{KNOWN.format(as_of=day)} {restricted}"
         )
     connection.execute(

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from features import table
+from features import sequences
 from programme.errors import InputRefused, PerennialError
 from programme.files import sha256_of
 from training.models import load_model
@@ -87,7 +87,7 @@ def facts_of(
     return ModelFacts(
         target=target,
         horizon_days=horizon_days,
-        feature_set=table.feature_set(columns),
+        feature_set=feature_set_of(target, columns, weeks_of(model)),
         columns=columns,
         data_from=data_window[0],
         data_until=data_window[1],
@@ -95,6 +95,12 @@ def facts_of(
         n_weeks=weeks_of(model),
         grade=grade,
     )
+
+
+def feature_set_of(target: Target, columns: tuple[str, ...], n_weeks: int) -> str:
+    """Return the hash of what a model of this target reads, as the code defines it now."""
+    products = target in ("repeat", "explore")
+    return sequences.feature_set(columns, n_weeks=n_weeks, products=products)
 
 
 def parts_of(model: object) -> list[object]:

@@ -145,7 +145,7 @@ def product_forecasts(
     for as_of in plan.judged:
         progress(f"{kind}: learning for {as_of}")
         before = baskets.before(as_of)
-        truth = _wanted(kind, before, baskets.after(as_of))
+        truth = wanted_products(kind, before, baskets.after(as_of))
         members = sorted(truth["member_id"].unique())
         active = set(baskets.active(as_of))
         frame = pd.DataFrame(
@@ -164,17 +164,21 @@ def product_forecasts(
     return Forecasts(pd.concat(frames, ignore_index=True), {})
 
 
-def _wanted(
+def wanted_products(
     kind: Literal["repeat", "explore"], before: pd.DataFrame, after: pd.DataFrame
 ) -> pd.DataFrame:
-    known = after.merge(
-        before[["member_id", "product_id"]], on=["member_id", "product_id"], how="left",
-        indicator=True,
-    )  # fmt: skip
+    """Return what there was to find: products bought in the window, and before it or not.
+
+    Parameters
+    ----------
+    before, after : member_id and product_id, one row per pair
+    """
+    pair = ["member_id", "product_id"]
+    known = after.merge(before[pair], on=pair, how="left", indicator=True)
     # A member who had bought nothing has no history to recommend from: she is not scored.
     seen = known["member_id"].isin(before["member_id"].unique())
     wanted = (known["_merge"] == "both") == (kind == "repeat")
-    return known.loc[seen & wanted, ["member_id", "product_id"]]
+    return known.loc[seen & wanted, pair]
 
 
 def _frame(as_of: date, present: Labelled, truth: npt.NDArray[np.float64]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,7 @@ VALUE = Yardstick(
     },
     {},
 )
-REPEAT = Yardstick(
-    "repeat", "recall@10", {"recall@10": metrics.mean_of}, {}, truth_is_best=True
-)
+REPEAT = Yardstick("repeat", "recall@10", {"recall@10": metrics.mean_of}, {}, truth_is_best=True)
 EXPLORE = replace(REPEAT, target="explore")
 
 
@@ -100,6 +99,7 @@ class Leaderboard:
     best_rule : the strongest rule on the test as_ofs: the rival the grade is against
     skill : (winner - best rule) / (perfect - best rule), with its 95 % interval over members
     served : the winner, or the best rule when the grade is C
+    beside : what is served minus each reference, on the primary metric, paired over members
     """
 
     target: str
@@ -113,6 +113,7 @@ class Leaderboard:
     skill: Interval
     grade: str
     standings: tuple[Standing, ...]
+    beside: Mapping[str, Interval]
     deciles: pd.DataFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +131,7 @@ class Leaderboard:
             "best_rule": self.best_rule,
             "skill": vars(self.skill),
             "grade": self.grade,
+            "beside": {name: vars(gain) for name, gain in self.beside.items()},
             "verdict": self.verdict(),
             "populations": [
                 {
@@ -160,8 +162,15 @@ class Leaderboard:
             f"[{self.skill.low:.3f}, {self.skill.high:.3f}]: grade {self.grade}."
         )
         if self.served != self.winner:
-            return f"{won} That is not enough to replace a rule: {self.served} is served."
-        return f"{won} Served: {self.served}."
+            won += f" That is not enough to replace a rule: {self.served} is served."
+        else:
+            won += f" Served: {self.served}."
+        for name, gain in self.beside.items():
+            won += (
+                f" Beside {name} it stands at {gain.mean:+.4f} "
+                f"[{gain.low:+.4f}, {gain.high:+.4f}] {self.primary}."
+            )
+        return won
 
 
 def judge(
@@ -202,6 +211,7 @@ def judge(
         _skill(drawn[winner], drawn[best_rule], drawn.get("truth", 1.0)),
     )
     earned = grade(skill)
+    served = best_rule if earned == "C" else winner
     return Leaderboard(
         target=yardstick.target,
         horizon_days=plan.horizon_days,
@@ -210,13 +220,18 @@ def judge(
         validation=validation,
         winner=winner,
         best_rule=best_rule,
-        served=best_rule if earned == "C" else winner,
+        served=served,
         skill=skill,
         grade=earned,
         standings=tuple(
             _standing(yardstick, population, rows, forecasts, candidates, plan, seed, draws)
             for population, rows in _populations(forecasts.at(plan.test))
         ),
+        beside={
+            c.name: Interval.of(observed[served] - observed[c.name], drawn[served] - drawn[c.name])
+            for c in candidates
+            if c.role == "reference"
+        },
         deciles=_deciles(yardstick, forecasts, tested, winner, plan),
     )
 
@@ -224,7 +239,7 @@ def judge(
 def difference(
     yardstick: Yardstick,
     forecasts: Forecasts,
-    plan: Plan,
+    as_ofs: tuple[date, ...],
     challenger: str,
     incumbent: str,
     *,
@@ -232,7 +247,7 @@ def difference(
     draws: int,
 ) -> Interval:
     """Return the primary metric of one candidate minus another's, paired over members."""
-    tested = _headline(forecasts.at(plan.test))
+    tested = _headline(forecasts.at(as_ofs))
     primary = yardstick.metrics[yardstick.primary]
     observed, drawn = resampled(primary, tested, (challenger, incumbent), seed=seed, draws=draws)
     return Interval.of(

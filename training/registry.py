@@ -17,7 +17,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from features import table
 from programme.errors import InputRefused, NotReady
 from programme.settings import Programme, Settings
 from training import bundle, flavor
@@ -258,7 +257,7 @@ def _downloaded(settings: Settings, version: ModelVersion, place: Path) -> Path:
 
 def _require_features(name: str, version: ModelVersion, facts: ModelFacts) -> None:
     try:
-        present = table.feature_set(facts.columns)
+        present = bundle.feature_set_of(facts.target, facts.columns, facts.n_weeks)
     except KeyError as error:
         present = f"nothing of the name {error}"
     if present != facts.feature_set:

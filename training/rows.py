@@ -108,7 +108,7 @@ class MemberRows:
         if len(shapes) > 1:
             raise InputRefused(
                 "The member rows differ in their columns or weekly shape: "
-                f"{sorted((len(columns), weekly) for columns, weekly in shapes)} "
+                f"{sorted(f'{len(columns)} and {weekly}' for columns, weekly in shapes)} "
                 "(columns, weekly shape). Nothing was put together. "
                 "Build every as_of with the same feature set and the same number of weeks."
             )

@@ -11,7 +11,7 @@ from features.lake import Lake
 from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
-from training import labels, leaderboard, records, registry, splits, tracking
+from training import labels, leaderboard, promotion, records, registry, splits, tracking
 from training.bundle import Bundle, Target, facts_of
 from training.config import SplitConfig, TrainConfig
 from training.dataset import Baskets, Dataset
@@ -25,28 +25,10 @@ from training.forecasts import (
     value_forecasts,
 )
 from training.leaderboard import Leaderboard, Yardstick
-from training.models.calibration import PlattCalibration
+from training.promotion import Job
 from training.surrogate import ValueSurrogate
 
 TARGETS: tuple[Target, ...] = get_args(Target)
-# The tag that says which candidate a version was, so that recipes can be compared later.
-CANDIDATE_TAG = "candidate"
-# A refresh of the same recipe may lose this much of the primary metric to chance.
-REFRESH_TOLERANCE = 0.01
-
-
-@dataclass(frozen=True)
-class Job:
-    """One target learned and judged, not yet stored."""
-
-    target: Target
-    yardstick: Yardstick
-    candidates: tuple[Candidate, ...]
-    forecasts: Forecasts
-    board: Leaderboard
-    model: Any
-    calibration: PlattCalibration | None = None
-    surrogate: ValueSurrogate | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +104,13 @@ def train(
         job = _JOBS[target](setting)
         boards.append(_keep(setting, job, trained_at))
     return boards
+
+
+def learn(
+    settings: Settings, config: TrainConfig, target: Target, progress: Progress = lambda _: None
+) -> Job:
+    """Learn and judge one target without storing anything: what an experiment needs."""
+    return _JOBS[target](_Setting(settings, open_programme(settings), config, progress))
 
 
 def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -218,42 +207,17 @@ def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
         record.board(board, content.facts, Lake(settings).manifest().lake_version)
         record.plots(job.yardstick, job.forecasts, board)
         version = registry.register(
-            settings, name, content, run_id=record.run_id, tags={CANDIDATE_TAG: board.served}
+            settings,
+            name,
+            content,
+            run_id=record.run_id,
+            tags={promotion.CANDIDATE_TAG: board.served},
         )
-        promoted, why = _promote(setting, job, name, version)
+        promoted, why = promotion.decide(settings, setting.config, job, name, version)
         kept = board.to_dict() | {"version": version, "promoted": promoted, "promotion": why}
         kept["verdict"] = f"{kept['verdict']} {name} version {version}: {why}"
         record.kept(kept)
     return kept
-
-
-def _promote(setting: _Setting, job: Job, name: str, version: int) -> tuple[bool, str]:
-    """Promote a version by the rules of replacement and refresh.
-
-    The first champion has only the best rule to beat, and a job never serves less than that. A
-    new recipe replaces the champion's when the lower bound of the difference is above 0, on the
-    same test days; a refresh of the same recipe on newer data must not lose more than chance.
-    """
-    settings = setting.settings
-    present = registry.champion_version(settings, name)
-    served = job.board.served
-    if present is None:
-        registry.promote(settings, name, version, expected=None)
-        return True, "the first champion."
-    incumbent = registry.tag(settings, name, present, CANDIDATE_TAG)
-    if incumbent not in {candidate.name for candidate in job.candidates}:
-        return False, f"challenger; the champion {present} is of a recipe no longer judged here."
-    gain = leaderboard.difference(
-        job.yardstick, job.forecasts, job.board.plan, served, incumbent,
-        seed=setting.config.seed, draws=setting.config.draws,
-    )  # fmt: skip
-    found = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {job.board.primary}"
-    refresh = served == incumbent
-    if gain.low > (-REFRESH_TOLERANCE if refresh else 0.0):
-        registry.promote(settings, name, version, expected=present)
-        kind = "refreshes the same recipe" if refresh else f"replaces {incumbent} ({found})"
-        return True, f"promoted, it {kind}."
-    return False, f"challenger; {served} against the champion's {incumbent} is {found}."
 
 
 def _named(candidates: tuple[Candidate, ...], name: str) -> Candidate:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from features.ingest import Ingested, ingest
 from features.lake import QUARANTINE, QUARANTINE_SHAPE, Lake
 from features.sources.export import Export
 from features.sources.mapping import Mapping as FileMapping
-from features.sources.staging import Notes, Staged, contract_columns
+from features.sources.staging import Notes, Source, Staged, contract_columns
 from programme.calendar import local_midnight
 from programme.settings import Programme, Settings
 
@@ -112,7 +113,7 @@ def new_home() -> Iterator[Settings]:
         yield Settings(home=Path(folder) / "home", threads=1)
 
 
-def take(settings: Settings, *tills: Till) -> list[Ingested]:
+def take(settings: Settings, *tills: Source) -> list[Ingested]:
     """Ingest sources one after the other."""
     return [ingest(till, settings, NOW) for till in tills]
 
@@ -227,11 +228,15 @@ def _amounts(draw: st.DrawFn) -> Row:
 
 @st.composite
 def purchases(draw: st.DrawFn, most: int = 12) -> list[Row]:
-    """Lines of some baskets; at least one of them is known before `AS_OF` and has a member."""
+    """Lines of some baskets, after two that make sure that `AS_OF` lies inside the data."""
     count = draw(st.integers(2, most))
     rows = [row for number in range(count) for row in draw(baskets(number))]
     early = MIDNIGHT - timedelta(days=draw(st.integers(501, 600)), hours=5)
-    return [line("ann", early, order_id="first", product_id="bread"), *rows]
+    return [
+        line("ann", early, order_id="first", product_id="bread"),
+        line(None, MIDNIGHT + timedelta(days=50), order_id="last"),
+        *rows,
+    ]
 
 
 @st.composite
@@ -282,3 +287,26 @@ def merges(draw: st.DrawFn) -> list[Row]:
         if draw(st.booleans()):
             rows.append(identity(key, key, known + timedelta(days=draw(st.integers(1, 60)))))
     return rows
+
+
+def year(seed: int = 3, baskets: int = 24) -> Till:
+    """Return a till with a year of purchases by all members, its catalogue and a merged key."""
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = [line(None, MIDNIGHT + timedelta(days=50), order_id="last")]
+    for number in range(baskets):
+        occurred = MIDNIGHT - timedelta(seconds=int(rng.integers(3_600, 380 * 86_400)))
+        rows += [
+            line(
+                MEMBERS[number % len(MEMBERS)],
+                occurred,
+                int(rng.integers(100, 5_000)),
+                order_id=f"o{number}",
+                line_no=str(line_no),
+                product_id=PRODUCTS[int(rng.integers(len(PRODUCTS)))],
+                store_id="north",
+                discount_cents=int(rng.integers(0, 90)),
+            )
+            for line_no in range(1 + number % 2)
+        ]
+    catalogue = [product(name, f"aisle-{name[0]}") for name in PRODUCTS]
+    return Till(rows, catalogue, [identity("dee", "ann", MIDNIGHT - timedelta(days=30))])

@@ -1,9 +1,8 @@
 """What holds for every model, whatever it predicts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,93 +10,17 @@ import pytest
 import torch
 
 from programme.errors import InputRefused
+from tests.training.models.cases import CASES, Case, answers, assert_same, fit
 from tests.training.models.worlds import World, world
 from training.models import MODELS, load_model
-from training.models.boosting import Trees
-from training.models.churn import ChurnModel, ReferenceChurn
-from training.models.explore import EASE, Popularity
 from training.models.folder import ModelRefused
-from training.models.recurrent import Recipe
-from training.models.repeat import PersonalFrequency, RepeatPopularity
-from training.models.rules import ColumnRule, PastSpend
-from training.models.value_gbm import ValueGBM
-from training.models.value_lstm import ValueLSTM
-from training.models.value_mean import ValueMean
 
-TREES = Trees(n_trees=25, min_data_in_leaf=20)
-RECIPE = Recipe(units=6, head_units=6, n_epochs=2, batch_size=64)
-K = 5
-
-
-@dataclass(frozen=True)
-class Case:
-    """One model: how to make it, and what it predicts."""
-
-    predicts: Literal["churn", "value", "products"]
-    make: Callable[[int], Any]
-
-
-CASES = {
-    "lightgbm": Case(
-        "churn", lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES)
-    ),
-    "lightgbm_reference": Case("churn", lambda seed: ReferenceChurn(seed=seed, trees=TREES)),
-    "column_rule": Case("churn", lambda _: ColumnRule("recency_days", sign=1)),
-    "value_gbm": Case("value", lambda seed: ValueGBM(seed=seed, trees=TREES)),
-    "value_lstm": Case("value", lambda seed: ValueLSTM(seed=seed, recipe=RECIPE)),
-    "value_mean": Case(
-        "value",
-        lambda seed: ValueMean(
-            {"gbm": ValueGBM(seed=seed, trees=TREES), "past": PastSpend("spend_cents_91d")}
-        ),
-    ),
-    "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
-    "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),
-    "repeat_popularity": Case("products", lambda _: RepeatPopularity()),
-    "ease": Case("products", lambda _: EASE(n_items=40, l2=10.0)),
-    "popularity": Case("products", lambda _: Popularity(n_items=40)),
-}
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 of_rows = pytest.mark.parametrize(
     "case",
     [case for case in CASES.values() if case.predicts != "products"],
     ids=[kind for kind, case in CASES.items() if case.predicts != "products"],
 )
-
-
-def fit(case: Case, past: World, seed: int = 1) -> Any:
-    model = case.make(seed)
-    if case.predicts == "churn":
-        return model.fit(past.rows.features, past.churned)
-    if case.predicts == "value":
-        return model.fit(past.rows, past.value_cents)
-    return model.fit(past.products)
-
-
-def answers(case: Case, model: Any, present: World) -> list[Any]:
-    """Return what the model says of each member: numbers, or (product, score) by rank."""
-    if case.predicts == "churn":
-        features = present.rows.features
-        raw = model.raw_score(features)[:, None]
-        return list(np.concatenate([raw, model.contributions(features)], axis=1))
-    if case.predicts == "value":
-        return list(model.predict(present.rows))
-    members = list(present.rows.member_id)
-    named = model.recommend(present.products, members, K)
-    assert named["member_id"].isin(members).all()
-    return [
-        tuple(zip(part["product_id"], part["score"], strict=True))
-        for part in (named[named["member_id"] == member] for member in members)
-    ]
-
-
-def assert_same(one: Sequence[Any], other: Sequence[Any], *, within: float = 0.0) -> None:
-    assert len(one) == len(other)
-    for left, right in zip(one, other, strict=True):
-        if isinstance(left, tuple):
-            assert [product for product, _ in left] == [product for product, _ in right]
-            left, right = [s for _, s in left], [s for _, s in right]
-        np.testing.assert_allclose(left, right, rtol=within, atol=within)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +86,7 @@ def test_no_global_generator_is_read_or_moved(
     case: Case, past: World, present: World, tmp_path: Path
 ) -> None:
     before = torch.random.get_rng_state().clone()
-    legacy = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+    legacy = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
 
     model = fit(case, past)
     model.save(tmp_path / "model")

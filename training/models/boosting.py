@@ -83,10 +83,17 @@ def train(
     n_trees: int,
 ) -> lgb.Booster:
     """Grow the trees, and return them as they will be read back from a file."""
+    settings = worth_sharing(parameters, len(values))
     booster = lgb.train(
-        dict(parameters), dataset(values, labels, columns, parameters), num_boost_round=n_trees
+        settings, dataset(values, labels, columns, settings), num_boost_round=n_trees
     )
     return lgb.Booster(model_str=booster.model_to_string())
+
+
+def worth_sharing(parameters: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
+    """Train few rows on one thread; the trees are the same either way."""
+    one = {} if n_rows >= ROWS_TO_SHARE_TRAINING else {"num_threads": 1}
+    return {**parameters, **one}
 
 
 def raw_predictions(

@@ -194,7 +194,9 @@ def best_n_trees(
         columns=columns,
         num_threads=model.num_threads,
     )
-    parameters = {**twin._parameters(), "metric": "binary_logloss"}
+    parameters = boosting.worth_sharing(
+        {**twin._parameters(), "metric": "binary_logloss"}, len(train[0])
+    )
     past = boosting.dataset(
         matrix(train[0], columns),
         churn_labels(train[1], len(train[0]), "The churn model"),

@@ -40,7 +40,9 @@ def world(n_members: int, seed: int) -> World:
     rate = rng.gamma(0.8, 0.8, n_members)
     basket_cents = rng.gamma(4.0, 700.0, n_members)
     orders = rng.poisson(rate[:, None], (n_members, N_WEEKS + HORIZON_WEEKS))
-    cents = np.where(orders > 0, rng.gamma(np.maximum(orders, 1) * 5.0, basket_cents[:, None] / 5), 0)
+    cents = np.where(
+        orders > 0, rng.gamma(np.maximum(orders, 1) * 5.0, basket_cents[:, None] / 5), 0
+    )
     past = slice(None, N_WEEKS)
     weekly = np.zeros((n_members, N_WEEKS, 4), np.float32)
     weekly[:, :, 0], weekly[:, :, 1] = orders[:, past], cents[:, past]
@@ -63,7 +65,7 @@ def world(n_members: int, seed: int) -> World:
 def baskets(member_id: NDArray[np.object_], seed: int, n_products: int = 60) -> pd.DataFrame:
     """Draw what members ever bought: popular products more often, and one of three tastes."""
     rng = np.random.default_rng([seed, 1])
-    popularity = 0.5 / np.arange(1, n_products + 1) ** 0.7
+    popularity = 0.4 / np.arange(1, n_products + 1) ** 0.4
     taste = rng.integers(3, size=len(member_id))
     liked = np.arange(n_products)[None, :] % 3 == taste[:, None]
     bought = rng.random(liked.shape) < np.where(liked, 2.0, 0.5) * popularity

@@ -1,0 +1,152 @@
+"""A purchase belongs to the day on which the shop's own clock stood."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features import engine, snapshot
+from features.clock import local_clock
+from features.sources.completejourney import CompleteJourney
+from programme.calendar import local_midnight
+from programme.settings import Settings
+from tests.features import shop
+from tests.features.shop import ZONE, Till, line
+
+# Zones that change their clocks at midnight, by half an hour, for good, or not at all.
+ZONES = (
+    "America/New_York", "Asia/Shanghai", "Europe/London", "America/Sao_Paulo",
+    "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Apia", "America/Havana", "UTC",
+)  # fmt: skip
+INSTANTS = st.datetimes(datetime(2005, 1, 1), datetime(2025, 12, 31))  # noqa: DTZ001 - UTC
+
+
+@settings(max_examples=25)
+@given(zone=st.sampled_from(ZONES), instants=st.lists(INSTANTS, min_size=1, max_size=20))
+def test_the_sql_clock_shows_what_the_calendar_shows(zone: str, instants: list[datetime]) -> None:
+    local = local_clock(zone, min(instants), max(instants))
+    selects = [f"select {local(f'timestamp {engine.text(instant)}')}" for instant in instants]
+
+    with shop.new_home() as home, engine.connect(home) as connection:
+        shown = [connection.execute(select).fetchall()[0][0] for select in selects]
+
+    expected = [
+        instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        for instant in instants
+    ]
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("America/New_York", datetime(2024, 3, 10, 7, tzinfo=UTC)),  # 2:00 becomes 3:00
+        ("America/New_York", datetime(2024, 11, 3, 6, tzinfo=UTC)),  # 2:00 becomes 1:00
+        ("America/Sao_Paulo", datetime(2018, 11, 4, 3, tzinfo=UTC)),  # there was no midnight
+        ("America/Havana", datetime(2024, 11, 3, 5, tzinfo=UTC)),  # there were two midnights
+    ],
+)
+def test_a_day_ends_at_the_same_instant_for_rollups_and_for_as_of(
+    zone: str, change: datetime
+) -> None:
+    start = change.replace(tzinfo=None) - timedelta(days=2)
+    local = local_clock(zone, start, start + timedelta(days=4))
+    instants = [start + timedelta(minutes=7 * step) for step in range(4 * 24 * 60 // 7)]
+
+    with shop.new_home() as home, engine.connect(home) as connection:
+        rows = " union all ".join(f"select timestamp {engine.text(one)} as at" for one in instants)
+        days = connection.execute(f"select at, cast({local('at')} as date) from ({rows})")
+        for at, day in days.fetchall():
+            begins = local_midnight(day, zone).replace(tzinfo=None)
+            ends = local_midnight(day + timedelta(days=1), zone).replace(tzinfo=None)
+            assert begins <= at < ends
+
+
+@pytest.mark.parametrize(
+    ("stamp", "day", "hour"),
+    [
+        (datetime(2024, 1, 16, 4, 59, 59), date(2024, 1, 15), 23),  # noqa: DTZ001 - UTC
+        (datetime(2024, 1, 16, 5), date(2024, 1, 16), 0),  # noqa: DTZ001
+        (datetime(2024, 3, 10, 6, 59), date(2024, 3, 10), 1),  # noqa: DTZ001 - still winter
+        (datetime(2024, 3, 10, 7), date(2024, 3, 10), 3),  # noqa: DTZ001 - summer
+        (datetime(2024, 3, 11, 3, 59), date(2024, 3, 10), 23),  # noqa: DTZ001 - a 23 hour day
+        (datetime(2023, 11, 5, 5, 30), date(2023, 11, 5), 1),  # noqa: DTZ001 - 1:30, summer
+        (datetime(2023, 11, 5, 6, 30), date(2023, 11, 5), 1),  # noqa: DTZ001 - 1:30 again
+        (datetime(2023, 11, 6, 4, 59), date(2023, 11, 5), 23),  # noqa: DTZ001 - a 25 hour day
+    ],
+)
+def test_a_utc_stamp_falls_on_the_new_york_day(stamp: datetime, day: date, hour: int) -> None:
+    as_of = day + timedelta(days=7)
+    last = line(None, stamp + timedelta(days=30))
+
+    found = shop.features_of(Till([line("ann", stamp), last]), as_of=as_of).loc["ann"]
+
+    assert found["recency_days"] == 7
+    assert found["hour_mean_182d"] == hour
+    assert found["weekend_share_182d"] == (day.isoweekday() >= 6)
+
+
+def test_midnight_itself_belongs_to_the_day_that_begins() -> None:
+    midnight = local_midnight(date(2024, 3, 10), ZONE).replace(tzinfo=None)
+    rows = [line("ann", midnight - timedelta(days=9)), line("ann", midnight, order_id="late")]
+    before = line("ann", midnight - timedelta(microseconds=1), order_id="early")
+
+    with_it = shop.features_of(Till(rows), as_of=date(2024, 3, 10)).loc["ann"]
+    without = shop.features_of(Till([*rows, before]), as_of=date(2024, 3, 10)).loc["ann"]
+
+    assert (with_it["purchase_days"], with_it["recency_days"]) == (1, 9)
+    assert (without["purchase_days"], without["recency_days"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "zone", "day", "hour"),
+    [
+        ("2024-01-16 00:30:00", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-01-16", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("20240116", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024/01/16 08:15", "Asia/Shanghai", date(2024, 1, 16), 8),
+        ("2024-01-16 00:30:00+08:00", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-01-15T16:30:00Z", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-01-15 16:30:00 UTC", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-01-15 11:30:00-05", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-01-15 11:30:00.25 -0500", "Asia/Shanghai", date(2024, 1, 16), 0),
+        ("2024-03-10 02:30:00", "America/New_York", date(2024, 3, 10), 3),  # a time that was not
+        ("2023-11-05 01:30:00", "America/New_York", date(2023, 11, 5), 1),  # a time that was twice
+    ],
+)
+def test_a_written_stamp_means_its_own_zone_or_the_programmes(
+    written: str, zone: str, day: date, hour: int, home: Settings, tmp_path: Path
+) -> None:
+    mapping = shop.mapping()
+    mapping["programme"]["timezone"] = zone
+    text = f"who,day,amount\nann,{written},5\nann,2024-06-01 12:00:00,5\n"
+
+    shop.take(home, shop.export(tmp_path, text, mapping))
+    found = snapshot.build(home, day + timedelta(days=7)).features().loc["ann"]
+
+    assert (found["recency_days"], found["hour_mean_182d"]) == (7, hour)
+
+
+def test_a_mapping_may_name_another_zone_than_the_programmes(
+    home: Settings, tmp_path: Path
+) -> None:
+    text = "who,day,amount\nann,2024-01-16 10:00:00,5\n"
+
+    shop.take(home, shop.export(tmp_path, text, shop.mapping(timezone="Asia/Shanghai")))
+
+    found = shop.features(home, date(2024, 1, 16)).loc["ann"]
+    assert (found["recency_days"], found["hour_mean_182d"]) == (1, 21)
+
+
+def test_complete_journeys_stamps_are_utc(home: Settings, journey_folder: Path) -> None:
+    shop.take(home, CompleteJourney(journey_folder))
+
+    found = snapshot.build(home, date(2017, 3, 14)).features()
+
+    # 04:30 UTC on 13 March is half past midnight in New York, and 03:30 the evening before.
+    assert found["recency_days"].to_dict() == {"1": 1.0, "2": 2.0}
+    assert found["hour_mean_182d"].to_dict() == {"1": 0.0, "2": 23.0}
+    assert found["top_category"].to_dict() == {"1": "MILK", "2": "MILK"}
