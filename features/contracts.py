@@ -171,7 +171,8 @@ def problem_sql(table: Table, readable_until: str) -> str:
     readable_until : SQL of an instant; nothing can have happened or been known after it
     """
     cases = []
-    for field in table.fields:
+    # Row identity may be made of the other columns: what is wrong with them is said first.
+    for field in sorted(table.fields, key=lambda field: field.name in ("order_id", "line_no")):
         if field.required:
             blank = f"{field.name} is null"
             if field.kind == "text":

@@ -9,7 +9,7 @@ import duckdb
 
 from features import contracts, engine, rollups, usability, versions
 from features.lake import QUARANTINE, QUARANTINE_SHAPE, Lake, Manifest
-from features.sources.staging import Progress, Source, Staged, file_names
+from features.sources.staging import Progress, Source, Staged, file_names, refuse_damaged
 from features.usability import TableCount
 from programme import settings as programme_settings
 from programme.calendar import coming_midnight, local_midnight
@@ -101,7 +101,7 @@ class _Batch:
         """Read every table of the source, report, and commit what is new."""
         for staged in source.stage(self.connection, self.scratch, self.programme):
             self.progress(f"checking {staged.table.name}")
-            self.counts.append(self._table(staged, source.name))
+            self.counts.append(self._table(staged, source))
         self.progress("judging the data's usability")
         report = usability.judge(
             self.connection, self.lake, self.manifest, self.batch_no, source, self.counts,
@@ -120,17 +120,21 @@ class _Batch:
             committed = self.batch_no
         return Ingested(source.name, committed, tuple(self.counts), report, path)
 
-    def _table(self, staged: Staged, source: str) -> TableCount:
+    def _table(self, staged: Staged, source: Source) -> TableCount:
         """Check one table's rows and write what is new of them."""
         table = staged.table
         path = self.scratch / f"{table.name}.parquet"
-        read = engine.copy_to_parquet(self.connection, self._checked_sql(staged), path)
+        try:
+            read = engine.copy_to_parquet(self.connection, self._checked_sql(staged), path)
+        except duckdb.Error:
+            refuse_damaged(self.connection, source.files())
+            raise
         rows = f"select * from read_parquet({engine.text(path)})"
         versions.judge_repeated(
             self.connection, table, rows, self.lake.rows_sql(table.name, self.manifest)
         )
         stored = self._store(table, rows)
-        refused = self._quarantine(table, rows, source)
+        refused = self._quarantine(table, rows, source.name)
         unchanged, corrected = versions.count_known(self.connection, table, rows)
         return TableCount(table.name, read, stored - corrected, corrected, unchanged, refused)
 

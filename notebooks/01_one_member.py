@@ -15,6 +15,7 @@
 from datetime import date
 
 import pandas as pd
+import shap
 
 from features import engine, snapshot
 from features.lake import Lake
@@ -96,3 +97,20 @@ reasons = pd.DataFrame(
 )
 assert abs(score.churn.base + reasons["contribution"].sum() - score.churn.raw_score) < 1e-9
 reasons
+
+# %% [markdown]
+# Column by column, as SHAP draws it. The service groups these into the reasons above.
+
+# %%
+model = champions.churn.bundle.model
+row = population.features.iloc[[population.members.get_loc(member_id)]]
+parts = model.contributions(row)[0]
+shap.plots.waterfall(
+    shap.Explanation(
+        values=parts[:-1],
+        base_values=parts[-1],
+        data=row[list(model.columns)].to_numpy()[0],
+        feature_names=list(model.columns),
+    ),
+    max_display=12,
+)

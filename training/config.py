@@ -10,6 +10,8 @@ from programme.errors import InputRefused
 from programme.settings import WholeWeeks
 
 Positive = Annotated[int, Field(ge=1)]
+# LightGBM keeps its seed in 32 bits, and numpy takes no negative one.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Section(BaseModel):
@@ -48,13 +50,13 @@ class RecommendConfig(_Section):
 
     split: SplitConfig = SplitConfig(tests=2, validations=1, train_max=1)
     n_items: Positive = 3_000
-    half_life_days: Annotated[float, Field(gt=0)] = 60.0
+    half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 
 
 class TrainConfig(_Section):
     """One training job."""
 
-    seed: int = 20_171_204
+    seed: Seed = 20_171_204
     draws: Annotated[int, Field(ge=100)] = 1_000
     churn: ChurnConfig = ChurnConfig()
     value: ValueConfig = ValueConfig()

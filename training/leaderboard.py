@@ -117,7 +117,7 @@ class Leaderboard:
     deciles: pd.DataFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values, as the command line shows it."""
+        """Return everything as JSON values, as the command line shows it; undefined: None."""
         days = [str(day) for day in self.plan.test]
         return {
             "name": f"{self.target}_{self.horizon_days}d",
@@ -125,13 +125,13 @@ class Leaderboard:
             "horizon_days": self.horizon_days,
             "primary": self.primary,
             "validation_as_ofs": [str(day) for day in self.plan.validation],
-            "validation": dict(self.validation),
+            "validation": _defined(self.validation),
             "winner": self.winner,
             "served": self.served,
             "best_rule": self.best_rule,
-            "skill": vars(self.skill),
+            "skill": _defined(vars(self.skill)),
             "grade": self.grade,
-            "beside": {name: vars(gain) for name, gain in self.beside.items()},
+            "beside": {name: _defined(vars(gain)) for name, gain in self.beside.items()},
             "verdict": self.verdict(),
             "populations": [
                 {
@@ -144,8 +144,10 @@ class Leaderboard:
                         {
                             "name": entry.name,
                             "role": entry.role,
-                            "metrics": dict(entry.metrics),
-                            "difference": vars(entry.difference) if entry.difference else None,
+                            "metrics": _defined(entry.metrics),
+                            "difference": _defined(vars(entry.difference))
+                            if entry.difference
+                            else None,
                         }
                         for entry in standing.entries
                     ],
@@ -195,11 +197,11 @@ def judge(
     """
     primary = yardstick.metrics[yardstick.primary]
     names = [candidate.name for candidate in candidates]
-    chosen_on = _headline(forecasts.at(plan.validation))
+    chosen_on = headline(forecasts.at(plan.validation))
     validation = {name: _mean(primary, chosen_on, name) for name in names}
     eligible = [c.name for c in candidates if c.role != "reference"]
     winner = max(eligible, key=lambda name: validation[name])
-    tested = _headline(forecasts.at(plan.test))
+    tested = headline(forecasts.at(plan.test))
     # Of recommendations, `truth` is what a perfect list would reach, judged like a candidate.
     columns = [*names, "truth"] if yardstick.truth_is_best else names
     observed, drawn = resampled(primary, tested, columns, seed=seed, draws=draws)
@@ -247,7 +249,7 @@ def difference(
     draws: int,
 ) -> Interval:
     """Return the primary metric of one candidate minus another's, paired over members."""
-    tested = _headline(forecasts.at(as_ofs))
+    tested = headline(forecasts.at(as_ofs))
     primary = yardstick.metrics[yardstick.primary]
     observed, drawn = resampled(primary, tested, (challenger, incumbent), seed=seed, draws=draws)
     return Interval.of(
@@ -255,12 +257,21 @@ def difference(
     )
 
 
+def _defined(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the figures with None for NaN, which JSON does not have."""
+    return {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}
+
+
 def _skill(model: Any, rule: Any, perfect: Any) -> Any:
-    """Return the share of the way from the rule to perfection that the model goes."""
-    return (model - rule) / (perfect - rule)
+    """Return the share of the way from the rule to perfection that the model goes.
+
+    Undefined where the rule is perfect: nothing can be won, so the rule is served.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(model - rule, perfect - rule)
 
 
-def _headline(frame: pd.DataFrame) -> pd.DataFrame:
+def headline(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the active members; everybody where too few are active."""
     active = frame[frame["active"]]
     return active if len(active) >= ROWS_MIN else frame
@@ -268,9 +279,9 @@ def _headline(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _populations(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the populations that are large enough to be judged, the headline first."""
-    parts = [("active", frame[frame["active"]]), ("dormant", frame[~frame["active"]])]
-    kept = [(name, rows) for name, rows in parts if len(rows) >= ROWS_MIN]
-    return kept or [("all", frame)]
+    judged, dormant = headline(frame), frame[~frame["active"]]
+    first = ("all" if judged is frame else "active", judged)
+    return [first, ("dormant", dormant)] if len(dormant) >= ROWS_MIN else [first]
 
 
 def _standing(

@@ -29,7 +29,10 @@ _INCUMBENT = "champion"
 
 @dataclass(frozen=True)
 class Job:
-    """One target learned and judged, not yet stored."""
+    """One target learned and judged, not yet stored.
+
+    `shown` are rows whose contributions the run's plot shows: the last test day's, churn only.
+    """
 
     target: Target
     yardstick: Yardstick
@@ -39,6 +42,7 @@ class Job:
     model: Any
     calibration: PlattCalibration | None = None
     surrogate: ValueSurrogate | None = None
+    shown: pd.DataFrame | None = None
 
 
 def decide(

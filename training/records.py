@@ -21,9 +21,10 @@ from training import registry, tracking
 from training.bundle import ModelFacts
 from training.config import TrainConfig
 from training.forecasts import Forecasts
-from training.leaderboard import Leaderboard, Yardstick
+from training.leaderboard import Leaderboard, Yardstick, headline
 
 BOARD_FILE = "leaderboard.json"
+REASON_ROWS_MAX = 1_000
 _PLAIN = str.maketrans({"@": "_at_", "%": "pct", " ": "_"})
 
 
@@ -55,9 +56,14 @@ class Record:
                     if np.isfinite(figure):
                         key = f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}"
                         self.client.log_metric(self.run_id, key, figure)
-        self.client.log_metric(self.run_id, "skill", board.skill.mean)
-        self.client.log_metric(self.run_id, "skill_low", board.skill.low)
-        self.client.log_metric(self.run_id, "skill_high", board.skill.high)
+        skill = board.skill
+        for key, figure in {
+            "skill": skill.mean,
+            "skill_low": skill.low,
+            "skill_high": skill.high,
+        }.items():
+            if np.isfinite(figure):
+                self.client.log_metric(self.run_id, key, figure)
         if board.deciles is not None:
             self.client.log_text(self.run_id, board.deciles.to_csv(index=False), "deciles.csv")
 
@@ -65,10 +71,17 @@ class Record:
         """Log gains of every candidate and, by deciles, what was expected and what happened."""
         if board.deciles is None:
             return
-        tested = forecasts.at(board.plan.test)
+        tested = headline(forecasts.at(board.plan.test))
         names = [entry.name for entry in board.standings[0].entries]
-        self.client.log_figure(self.run_id, _gains(tested[tested["active"]], names), "gains.png")
+        self.client.log_figure(self.run_id, _gains(tested, names), "gains.png")
         self.client.log_figure(self.run_id, _deciles(board, yardstick), "deciles.png")
+
+    def reasons(self, model: Any, rows: pd.DataFrame) -> None:
+        """Log which columns move the log-odds most: mean absolute Shapley value over members."""
+        shown = rows.iloc[:REASON_ROWS_MAX]
+        parts = np.asarray(model.contributions(shown), dtype=np.float64)[:, :-1]
+        strength = pd.Series(np.abs(parts).mean(axis=0), index=list(model.columns))
+        self.client.log_figure(self.run_id, _bars(strength.nlargest(15)), "reasons.png")
 
     def kept(self, board: dict[str, Any]) -> None:
         """Log the leaderboard as the command line shows it."""
@@ -133,12 +146,21 @@ def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
     axes = figure.subplots()
     truth = tested["truth"].to_numpy(dtype=np.float64)
     share = np.arange(1, len(truth) + 1) / len(truth)
+    total = truth.sum() or 1.0  # nothing happened: nothing was captured
     for name in names:
         order = np.argsort(-tested[name].to_numpy(dtype=np.float64), kind="stable")
-        axes.plot(share, truth[order].cumsum() / truth.sum(), label=name)
+        axes.plot(share, truth[order].cumsum() / total, label=name)
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="at random")
     axes.set(xlabel="share of members, best first", ylabel="share captured", title="Gains")
     axes.legend()
+    return figure
+
+
+def _bars(strength: "pd.Series[float]") -> Figure:
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(strength.index[::-1].astype(str), strength[::-1])
+    axes.set(xlabel="mean |contribution| to the log-odds", title="What moves the score")
     return figure
 
 

@@ -138,6 +138,7 @@ def _churn(setting: _Setting) -> Job:
     return Job(
         "churn", leaderboard.CHURN, candidates, forecasts, board, model,
         calibration=forecasts.calibrations[plan.serve, board.served],
+        shown=dataset.at(plan.test[-1]).rows.features,
     )  # fmt: skip
 
 
@@ -206,6 +207,8 @@ def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
     with records.run(settings, name, setting.config, trained_at) as record:
         record.board(board, content.facts, Lake(settings).manifest().lake_version)
         record.plots(job.yardstick, job.forecasts, board)
+        if job.shown is not None:
+            record.reasons(job.model, job.shown)
         version = registry.register(
             settings,
             name,

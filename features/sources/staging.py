@@ -150,6 +150,28 @@ def require_columns(
     refuse_missing_columns(path, present, columns)
 
 
+def refuse_damaged(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
+    """Read Parquet files to their end, to tell a damaged one from a fault of ours.
+
+    Raises
+    ------
+    InputRefused : naming the first file that cannot be read.
+    """
+    for path in files:
+        with path.open("rb") as file:
+            if file.read(4) != b"PAR1":
+                continue
+        try:
+            connection.execute(
+                f"select max(hash(t)) from read_parquet({engine.text(path)}) t"
+            ).fetchall()
+        except duckdb.Error as error:
+            raise InputRefused(
+                f"{path} is damaged: it cannot be read as Parquet to its end ({error}). Nothing "
+                "was ingested. Export it again."
+            ) from error
+
+
 def refuse_missing_columns(path: Path, present: list[str], wanted: Iterable[str]) -> None:
     """Refuse a file without the columns that were asked for.
 

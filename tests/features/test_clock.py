@@ -57,12 +57,12 @@ def test_a_day_ends_at_the_same_instant_for_rollups_and_for_as_of(
     instants = [start + timedelta(minutes=7 * step) for step in range(4 * 24 * 60 // 7)]
 
     with shop.new_home() as home, engine.connect(home) as connection:
-        rows = " union all ".join(f"select timestamp {engine.text(one)} as at" for one in instants)
-        days = connection.execute(f"select at, cast({local('at')} as date) from ({rows})")
-        for at, day in days.fetchall():
+        rows = " union all ".join(f"select timestamp {engine.text(one)} as moment" for one in instants)
+        days = connection.execute(f"select moment, cast({local('moment')} as date) from ({rows})")
+        for moment, day in days.fetchall():
             begins = local_midnight(day, zone).replace(tzinfo=None)
             ends = local_midnight(day + timedelta(days=1), zone).replace(tzinfo=None)
-            assert begins <= at < ends
+            assert begins <= moment < ends
 
 
 @pytest.mark.parametrize(

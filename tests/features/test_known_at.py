@@ -1,16 +1,22 @@
 """No feature knows the future: neither what happened later nor what was learned later."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pytest
 
 from features import engine, rollups, snapshot, table
 from features.lake import STORED_EXTRA
+from features.snapshot import Snapshot
 from programme.settings import Settings
 from tests.features import shop
 from tests.features.shop import AS_OF, MIDNIGHT, Till, identity, line, product
@@ -49,57 +55,75 @@ def a_split(known_at: Any) -> Till:
 ROWS = [a_purchase, a_correction, a_return, a_new_category, a_merge, a_split]
 
 
-@contextmanager
-def a_year() -> Iterator[Settings]:
-    with shop.new_home() as home:
-        shop.take(home, shop.year())
-        snapshot.build(home, AS_OF)
-        yield home
+@dataclass(frozen=True)
+class Year:
+    """A home with a year of purchases, and what its snapshot of `AS_OF` says."""
+
+    settings: Settings
+    built: Snapshot
+    features: pd.DataFrame
+    products: pd.DataFrame
+    weekly: npt.NDArray[np.float32]
 
 
-def moves_nothing(rows: Till) -> None:
+@pytest.fixture(scope="module")
+def told_once(tmp_path_factory: pytest.TempPathFactory) -> Year:
+    settings = Settings(home=tmp_path_factory.mktemp("year"), threads=1)
+    shop.take(settings, shop.year())
+    built = snapshot.build(settings, AS_OF)
+    return Year(settings, built, built.features(), built.products(), built.weekly(60)[1])
+
+
+@pytest.fixture
+def year(told_once: Year, tmp_path: Path) -> Year:
+    """A year whose home the test may write to."""
+    shutil.copytree(told_once.settings.home, tmp_path / "year")
+    settings = Settings(home=tmp_path / "year", threads=1)
+    return replace(told_once, settings=settings, built=replace(told_once.built, settings=settings))
+
+
+def moves_nothing(year: Year, rows: Till) -> None:
     """Assert that ingesting the rows changes nothing of what was known at `AS_OF`."""
-    with a_year() as home:
-        built = snapshot.build(home, AS_OF)
-        before = built.features(), built.products(), built.weekly(60)
+    shop.take(year.settings, rows)
+    again = snapshot.build(year.settings, AS_OF)
 
-        shop.take(home, rows)
-        again = snapshot.build(home, AS_OF)
-
-        assert again.lake_version == built.lake_version + 1
-        assert not built.is_stale()
-        shop.same(again.features(), before[0])
-        shop.same(shop.rebuilt(home), before[0])
-        shop.same(again.products(), before[1])
-        np.testing.assert_array_equal(again.weekly(60)[1], before[2][1])
+    assert again.lake_version == year.built.lake_version + 1
+    assert not year.built.is_stale()
+    shop.same(shop.rebuilt(year.settings), year.features)
+    shop.same(again.features(), year.features)
+    shop.same(again.products(), year.products)
+    np.testing.assert_array_equal(again.weekly(60)[1], year.weekly)
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_what_was_learned_at_the_as_of_or_later_moves_nothing(rows: Callable[[Any], Till]) -> None:
-    moves_nothing(rows(MIDNIGHT))
+def test_what_was_learned_at_the_as_of_or_later_moves_nothing(
+    year: Year, rows: Callable[[Any], Till]
+) -> None:
+    moves_nothing(year, rows(MIDNIGHT))
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_what_was_learned_a_second_earlier_counts(rows: Callable[[Any], Till]) -> None:
-    with a_year() as home:
-        built = snapshot.build(home, AS_OF)
+def test_what_was_learned_a_second_earlier_counts(
+    year: Year, rows: Callable[[Any], Till]
+) -> None:
+    shop.take(year.settings, rows(MIDNIGHT - SECOND))
 
-        shop.take(home, rows(MIDNIGHT - SECOND))
+    assert year.built.is_stale()
+    now = snapshot.build(year.settings, AS_OF).features()
+    assert not now.equals(year.features)
+    shop.same(now, shop.rebuilt(year.settings))
 
-        assert built.is_stale()
-        assert not snapshot.build(home, AS_OF).features().equals(built.features())
-        shop.same(snapshot.build(home, AS_OF).features(), shop.rebuilt(home))
 
-
-def test_what_happened_at_the_as_of_or_later_moves_nothing() -> None:
+def test_what_happened_at_the_as_of_or_later_moves_nothing(year: Year) -> None:
     moves_nothing(
+        year,
         Till(
             [
                 line("ann", MIDNIGHT, product_id="soap"),
                 line("bob", MIDNIGHT + timedelta(days=20), -300, quantity=-1.0),
                 line("new", MIDNIGHT + SECOND),
             ]
-        )
+        ),
     )
 
 
@@ -130,25 +154,27 @@ def test_shifting_every_later_event_by_a_year_changes_no_feature() -> None:
 
 @pytest.mark.parametrize("rows", [a_purchase, a_correction, a_return, a_new_category])
 def test_a_table_that_ignores_when_we_knew_is_caught(
-    rows: Callable[[Any], Till], monkeypatch: pytest.MonkeyPatch
+    year: Year, rows: Callable[[Any], Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "KNOWN", "where occurred_on < {as_of}")
 
     with pytest.raises(AssertionError):
-        moves_nothing(rows(MIDNIGHT))
+        moves_nothing(year, rows(MIDNIGHT))
 
 
 @pytest.mark.parametrize("rows", [a_merge, a_split])
 def test_an_identity_learned_too_late_is_caught(
-    rows: Callable[[Any], Till], monkeypatch: pytest.MonkeyPatch
+    year: Year, rows: Callable[[Any], Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "midnight_sql", lambda *_: "timestamp '2100-01-01'")
 
     with pytest.raises(AssertionError):
-        moves_nothing(rows(MIDNIGHT))
+        moves_nothing(year, rows(MIDNIGHT))
 
 
-def test_a_rollup_that_forgets_when_we_knew_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollup_that_forgets_when_we_knew_is_caught(
+    year: Year, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = rollups.order_days_sql
 
     def leaky(lines: str, local: Callable[[str], str]) -> str:
@@ -158,7 +184,7 @@ def test_a_rollup_that_forgets_when_we_knew_is_caught(monkeypatch: pytest.Monkey
     monkeypatch.setattr(rollups, "order_days_sql", leaky)
 
     with pytest.raises(AssertionError):
-        moves_nothing(a_purchase(MIDNIGHT))
+        moves_nothing(year, a_purchase(MIDNIGHT))
 
 
 class Overheard:
@@ -174,7 +200,7 @@ class Overheard:
 
 
 def test_no_feature_asks_when_or_in_which_batch_a_row_came_in(
-    monkeypatch: pytest.MonkeyPatch,
+    year: Year, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[Overheard] = []
     connect = engine.connect
@@ -185,14 +211,11 @@ def test_no_feature_asks_when_or_in_which_batch_a_row_came_in(
             heard.append(Overheard(connection))
             yield heard[-1]
 
-    with a_year() as home:
-        monkeypatch.setattr(engine, "connect", overheard)
-        shop.take(home, a_purchase(BOUGHT))
-        heard.clear()
-        built = snapshot.build(home, AS_OF)
-        built.products()
-        built.weekly(8)
-        built.is_stale()
+    shop.take(year.settings, a_purchase(BOUGHT))
+    monkeypatch.setattr(engine, "connect", overheard)
+    built = snapshot.build(year.settings, AS_OF)
+    built.products()
+    built.weekly(8)
 
     asked = "\n".join(sql for one in heard for sql in one.asked)
     rolled_up = rollups.order_days_sql("", str) + rollups.category_days_sql(

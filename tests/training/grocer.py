@@ -63,6 +63,8 @@ def purchases(seed: int = 11, n_members: int = N_MEMBERS, n_days: int = N_DAYS) 
         visits = np.cumsum(np.maximum(1.0, rng.gamma(2.0, gap / 2, size=n_days)))
         days = (rng.integers(0, 60) + visits).astype(int)
         days = days[(days < n_days) & (days < leaves)]
+        if len(days) == 0:
+            continue
         lines = rng.integers(1, 6, size=len(days))
         staples = rng.choice(N_PRODUCTS, 14, replace=False)
         bought = np.where(
@@ -77,7 +79,7 @@ def purchases(seed: int = 11, n_members: int = N_MEMBERS, n_days: int = N_DAYS) 
                     "day": np.repeat(days, lines),
                     "hour": np.repeat(rng.integers(8, 21, size=len(days)), lines),
                     "receipt": np.repeat([f"{member}-{day}" for day in days], lines),
-                    "line": np.concatenate([np.arange(n) for n in lines] or [[]]).astype(int),
+                    "line": np.concatenate([np.arange(n) for n in lines]),
                     "product": [f"p{product:02d}" for product in bought],
                     "amount": np.round(rng.gamma(2.0, 3.0, size=lines.sum()) + 0.5, 2),
                 }

@@ -216,10 +216,10 @@ def by_hand(
 ) -> tuple[dict[str, tuple[float, float]], set[tuple[str, str]]]:
     """Work out the labels of `PROGRAMME` one line at a time."""
     midnight = datetime.combine(as_of, datetime.min.time(), ZoneInfo(ZONE)).astimezone(UTC)
-    newest = {}
+    newest: dict[tuple[str, str], shop.Row] = {}
     for row in sorted(rows, key=lambda row: row["known_at"]):
         newest[row["order_id"], row["line_no"]] = row
-    who = {}
+    who: dict[str, str] = {}
     for row in sorted(merged, key=lambda row: row["known_at"]):
         if row["known_at"].replace(tzinfo=UTC) < midnight:
             who[row["source_key"]] = row["member_id"]
@@ -230,7 +230,7 @@ def by_hand(
         day = row["occurred_at"].replace(tzinfo=UTC).astimezone(ZoneInfo(PROGRAMME.timezone)).date()
         if row["source_key"] is None or not as_of <= day < as_of + timedelta(days=HORIZON):
             continue
-        member = who.get(row["source_key"], row["source_key"])
+        member = who.get(row["source_key"]) or str(row["source_key"])
         spent[member] += row["net_cents"]
         if row["quantity"] >= 0 and row["net_cents"] >= 0:
             baskets[member].add(row["order_id"])

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -86,9 +87,7 @@ def test_training_as_ofs_run_back_in_steps_from_a_horizon_ago(wish: Wish) -> Non
     days = laid_out.train_as_ofs(laid_out.serve)
 
     assert days[0] == laid_out.serve - timedelta(days=wish.horizon_days)
-    assert {(newer - older).days for newer, older in zip(days, days[1:], strict=False)} <= {
-        wish.step_days
-    }
+    assert {(newer - older).days for newer, older in pairwise(days)} <= {wish.step_days}
 
 
 @given(wishes())
@@ -98,7 +97,7 @@ def test_judged_as_ofs_are_a_horizon_apart_up_to_the_end_of_the_data(wish: Wish)
     horizon = timedelta(days=wish.horizon_days)
     days = (*laid_out.judged, laid_out.serve)
     assert laid_out.serve == wish.ends
-    assert all(later - earlier == horizon for earlier, later in zip(days, days[1:], strict=False))
+    assert all(later - earlier == horizon for earlier, later in pairwise(days))
 
 
 @given(wishes())
