@@ -121,24 +121,32 @@ def last_leaderboards(settings: Settings, names: Sequence[str]) -> list[dict[str
     boards = []
     for name in names:
         versions = client.search_model_versions(f"name = '{name}'")
-        if not versions:
-            continue
-        newest = max(versions, key=lambda version: int(version.version))
-        with tempfile.TemporaryDirectory() as place:
-            path = download_artifacts(
-                run_id=newest.run_id,
-                artifact_path=BOARD_FILE,
-                dst_path=place,
-                tracking_uri=settings.tracking_uri,
-            )
-            boards.append(json.loads(Path(path).read_text("utf-8")))
-        boards[-1]["champion"] = registry.champion_version(settings, name)
+        newest_first = sorted(versions, key=lambda version: -int(version.version))
+        # A job that was killed while it registered left a version and no leaderboard.
+        kept = (_kept_board(settings, client, str(version.run_id)) for version in newest_first)
+        board = next((found for found in kept if found is not None), None)
+        if board is not None:
+            boards.append(board | {"champion": registry.champion_version(settings, name)})
     if not boards:
         raise NotReady(
             f"Nothing was trained yet in {settings.home}. There is no leaderboard to show. "
             f"Train first: perennial train --home {settings.home}"
         )
     return boards
+
+
+def _kept_board(settings: Settings, client: MlflowClient, run_id: str) -> dict[str, Any] | None:
+    if not any(file.path == BOARD_FILE for file in client.list_artifacts(run_id)):
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        path = download_artifacts(
+            run_id=run_id,
+            artifact_path=BOARD_FILE,
+            dst_path=place,
+            tracking_uri=settings.tracking_uri,
+        )
+        board: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+        return board
 
 
 def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:

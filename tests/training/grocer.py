@@ -1,7 +1,9 @@
 """A made-up grocer whose members have habits: enough to learn from, small enough for seconds."""
 
 import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from features.sources.export import Export
 from features.sources.mapping import Mapping as FileMapping
 from programme.settings import Settings
 from training.config import TrainConfig
+from training.train import train
 
 FIRST_DAY = date(2023, 1, 2)
 N_DAYS = 65 * 7
@@ -123,3 +126,23 @@ def take(
     source = Export([path], FileMapping.model_validate(mapping(columns, **programme)))
     ingest(source, settings, NOW)
     return settings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A home with champions, and what the job said of each target."""
+
+    settings: Settings
+    boards: dict[str, dict[str, Any]]
+
+
+def open_home(mlflow_template: Path, home: Path, receipts: pd.DataFrame) -> Settings:
+    """Return a home with receipts and an empty registry."""
+    shutil.copy(mlflow_template, home / "mlflow.db")
+    return take(Settings(home=home, threads=1), receipts)
+
+
+def trained(settings: Settings, *targets: str) -> Trained:
+    """Train some targets, or all."""
+    boards = train(settings, tiny_config(), targets or None, NOW)
+    return Trained(settings, {board["target"]: board for board in boards})
