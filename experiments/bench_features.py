@@ -53,7 +53,7 @@ DOZEN = """
 def main() -> None:
     """Prepare the data, run each task in a process of its own, print the ratios."""
     arguments = _arguments()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 132)
     home = Path(arguments.home).resolve() / f"completejourney-x{arguments.copies}"
     settings = Settings(home=home, memory_limit_mb=arguments.memory_limit_mb)
     if arguments.task:

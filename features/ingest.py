@@ -53,7 +53,9 @@ def ingest(
     lake = Lake(settings)
     with lake.writing() as batch_no:
         scratch = settings.home / "tmp" / f"ingest-{batch_no}"
-        shutil.rmtree(scratch, ignore_errors=True)
+        # One writer at a time: whatever stands there was left by one that was killed.
+        for left in scratch.parent.glob("ingest-*"):
+            shutil.rmtree(left, ignore_errors=True)
         try:
             with engine.connect(settings) as connection:
                 batch = _Batch(

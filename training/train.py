@@ -40,11 +40,21 @@ class _Setting:
     config: TrainConfig
     progress: Progress
 
-    def plan(self, split: SplitConfig, horizon_days: int) -> splits.Plan:
+    def horizon_days(self, target: Target) -> int:
+        programme = self.programme
+        own = {"churn": programme.churn_horizon_days, "value": programme.value_horizon_days}
+        return own.get(target, programme.repeat_horizon_days)
+
+    def plan(self, target: Target) -> splits.Plan:
+        own: dict[str, SplitConfig] = {
+            "churn": self.config.churn.split,
+            "value": self.config.value.split,
+        }
+        split = own.get(target, self.config.recommend.split)
         return splits.plan(
             begins=labels.data_begins(self.settings),
             ends=labels.data_ends(self.settings),
-            horizon_days=horizon_days,
+            horizon_days=self.horizon_days(target),
             tests=split.tests,
             validations=split.validations,
             step_days=split.step_days,
@@ -88,22 +98,11 @@ def train(
     InputRefused : on an unknown target, or a history too short for it
     NotReady : nothing was ingested
     """
-    programme = open_programme(settings)
-    wanted = _checked_targets(targets)
-    setting = _Setting(settings, programme, config, progress)
-    boards = []
+    setting = _Setting(settings, open_programme(settings), config, progress)
+    wanted = _with_data(setting, _checked_targets(targets), named=bool(targets))
     for target in wanted:
-        if target in ("repeat", "explore") and not _has_products(settings):
-            if targets is not None:
-                raise InputRefused(
-                    f"{settings.home} holds no product numbers, so {target} cannot be trained. "
-                    "Nothing was trained for it. Map the product column and ingest again."
-                )
-            progress(f"{target}: left out, the purchases carry no product numbers")
-            continue
-        job = _JOBS[target](setting)
-        boards.append(_keep(setting, job, trained_at))
-    return boards
+        setting.plan(target)  # a history too short for one is refused before any is trained
+    return [_keep(setting, _JOBS[target](setting), trained_at) for target in wanted]
 
 
 def learn(
@@ -126,9 +125,8 @@ def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> li
 
 
 def _churn(setting: _Setting) -> Job:
-    horizon = setting.programme.churn_horizon_days
-    plan = setting.plan(setting.config.churn.split, horizon)
-    dataset = Dataset(setting.settings, horizon)
+    plan = setting.plan("churn")
+    dataset = Dataset(setting.settings, plan.horizon_days)
     candidates = rivals.churn(setting.config, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
     board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
@@ -143,10 +141,8 @@ def _churn(setting: _Setting) -> Job:
 
 
 def _value(setting: _Setting) -> Job:
-    horizon = setting.programme.value_horizon_days
-    config = setting.config
-    plan = setting.plan(config.value.split, horizon)
-    dataset = Dataset(setting.settings, horizon, config.value.n_weeks)
+    config, plan = setting.config, setting.plan("value")
+    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks)
     candidates = rivals.value(config, setting.settings.threads)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
@@ -162,10 +158,8 @@ def _value(setting: _Setting) -> Job:
 
 def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
     def job(setting: _Setting) -> Job:
-        config = setting.config
-        horizon = setting.programme.repeat_horizon_days
-        plan = setting.plan(config.recommend.split, horizon)
-        baskets = Baskets(setting.settings, horizon)
+        config, plan = setting.config, setting.plan(kind)
+        baskets = Baskets(setting.settings, plan.horizon_days)
         candidates = rivals.repeat(config) if kind == "repeat" else rivals.explore(config)
         yardstick = leaderboard.REPEAT if kind == "repeat" else leaderboard.EXPLORE
         forecasts = product_forecasts(kind, candidates, baskets, plan, setting.progress)
@@ -234,8 +228,23 @@ def _checked_targets(targets: Sequence[str] | None) -> tuple[Target, ...]:
             f"There is no target {', '.join(unknown)}. Nothing was done. Targets are "
             f"{', '.join(TARGETS)}."
         )
-    return cast(tuple[Target, ...], tuple(targets)) if targets else TARGETS
+    return cast(tuple[Target, ...], tuple(dict.fromkeys(targets))) if targets else TARGETS
 
 
-def _has_products(settings: Settings) -> bool:
-    return not snapshot.build(settings, snapshot.default_as_of(settings)).products().empty
+def _with_data(setting: _Setting, wanted: tuple[Target, ...], *, named: bool) -> tuple[Target, ...]:
+    """Leave out recommenders where no product is known, or refuse one that was asked for."""
+    settings = setting.settings
+    recommenders = [target for target in wanted if target in ("repeat", "explore")]
+    if not recommenders:
+        return wanted
+    bought = snapshot.build(settings, snapshot.default_as_of(settings)).products()
+    if not bought.empty:
+        return wanted
+    asked = " and ".join(recommenders)
+    if named:
+        raise InputRefused(
+            f"{settings.home} holds no product numbers, so {asked} cannot be trained. Nothing was "
+            "trained. Map the product column and ingest again, or name other targets."
+        )
+    setting.progress(f"{asked}: left out, the purchases carry no product numbers")
+    return tuple(target for target in wanted if target not in recommenders)

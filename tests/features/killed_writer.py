@@ -1,13 +1,12 @@
 """Run by the crash tests in a process of its own: children that write until they are killed.
 
-Children are forked before any engine is open. Arguments: what to do, then the homes.
+Children are forked before any engine is open.
 """
 
 import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def around_rename(name: str, *, before: bool) -> None:
             die()
         return moved
 
-    Path.replace = replace  # type: ignore[method-assign]
+    Path.replace = replace  # type: ignore[method-assign, assignment]
 
 
 def arm(point: str) -> float | None:
@@ -129,16 +128,15 @@ def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def main(what: str, homes: list[str]) -> list[int]:
-    if what == "kill":
-        # Each argument is 'home=point'.
-        pairs = [argument.split("=", 1) for argument in homes]
-        return [ended(child(write, Path(home), point)) for home, point in pairs]
-    work = write if what == "write" else build
-    started = [child(work, Path(home)) for home in homes]
-    time.sleep(0)
-    return [ended(process) for process in started]
+def main(groups: list[list[tuple[str, str, str]]]) -> list[list[int]]:
+    """Run one group of children after the other, those of a group at the same time."""
+    codes = []
+    for group in groups:
+        works = {"write": write, "build": build}
+        started = [child(works[what], Path(home), point) for what, home, point in group]
+        codes.append([ended(process) for process in started])
+    return codes
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(sys.argv[1], sys.argv[2:])))
+    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]))))
