@@ -219,8 +219,6 @@ def touched_members_sql(lake: Lake, newer: Manifest, as_of: str) -> str:
 
 def _summed(parts: list[str]) -> str:
     together = " union all ".join(f"select * from ({part})" for part in parts)
-    kept = ", ".join(pair.strip().split(" ")[0] for pair in SHAPES[CATEGORY_DAYS].split(","))
-    keys = [column.strip() for column in kept.split(",")][:-2]
-    return f"""select {", ".join(keys)}, cast(sum(lines) as integer) as lines,
-        cast(sum(net_cents) as bigint) as net_cents
+    return f"""select source, source_key, category, occurred_on, known_on,
+        cast(sum(lines) as integer) as lines, cast(sum(net_cents) as bigint) as net_cents
         from ({together}) group by all having sum(lines) <> 0 or sum(net_cents) <> 0"""

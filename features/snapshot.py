@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -105,27 +107,13 @@ class Snapshot:
         lake = Lake(self.settings)
         return lake, lake.manifest().up_to(self.lake_version)
 
-    def _prepared(self) -> "_Prepared":
+    @contextmanager
+    def _prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open an engine with the inputs of this snapshot made."""
         lake, manifest = self._lake()
-        return _Prepared(self.settings, lake, manifest, self.as_of, self.programme.timezone)
-
-
-class _Prepared:
-    """An engine with the inputs of one `as_of` made."""
-
-    def __init__(
-        self, settings: Settings, lake: Lake, manifest: Manifest, as_of: date, timezone: str
-    ) -> None:
-        self._engine = engine.connect(settings)
-        self._inputs = (lake, manifest, as_of, timezone)
-
-    def __enter__(self) -> duckdb.DuckDBPyConnection:
-        connection = self._engine.__enter__()
-        table.prepare(connection, *self._inputs)
-        return connection
-
-    def __exit__(self, *raised: object) -> None:
-        self._engine.__exit__(None, None, None)
+        with engine.connect(self.settings) as connection:
+            table.prepare(connection, lake, manifest, self.as_of, self.programme.timezone)
+            yield connection
 
 
 def build(settings: Settings, as_of: date) -> Snapshot:
