@@ -11,9 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import snapshot
+from programme.errors import InputRefused
 from programme.files import sync_file, sync_folder
 from programme.settings import Programme, Settings
 from training.champions import Champions
+from training.population import Population
+
+INSTANT = pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
 
 
 @dataclass(frozen=True)
@@ -48,31 +52,55 @@ def score_all(
     Raises
     ------
     NotReady : if there is no programme or no champion
-    InputRefused : if `as_of` lies outside the data
+    InputRefused : if `as_of` lies outside the data, or `out` is a folder
     """
+    if out is not None and out.is_dir():
+        raise InputRefused(
+            f"{out} is a folder. Nothing was scored. Name the Parquet file to write, for example "
+            f"{out / 'scores.parquet'}."
+        )
     champions = Champions.load(settings)
     taken = snapshot.build(settings, as_of or snapshot.default_as_of(settings))
     progress("asking the champions about everybody")
     population = champions.population(taken)
+    if not len(population):
+        raise InputRefused(
+            f"Nobody is known to have bought before {taken.as_of}. Nothing was scored. Choose a "
+            "later as_of, or ingest purchases that carry a member."
+        )
     path = out or settings.home / "scores" / f"{taken.path.name}_{_versions(champions)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        kept = _write(champions, population, unfinished, progress)
+        sync_file(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return Scored(path, taken.as_of, champions.programme, pd.concat(kept, ignore_index=True))
+
+
+def _write(
+    champions: Champions, population: Population, path: Path, progress: Callable[[str], None]
+) -> list[pd.DataFrame]:
+    """Write everybody's scores, part by part; return the parts without their long columns."""
     kept = []
     writer: pq.ParquetWriter | None = None
     try:
         for part in champions.batches(population):
-            table = pa.Table.from_pandas(part, preserve_index=False)
-            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+            # Arrow takes a zoned instant from pandas only with a warning, and its own as it is.
+            typed = part.astype({"data_as_of": INSTANT})
+            # Without pandas' notes on its types, some of which pandas itself cannot read back.
+            table = pa.Table.from_pandas(typed, preserve_index=False).replace_schema_metadata()
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema))
             kept.append(part.drop(columns=[c for c in part if _is_long(str(c))]))
             progress(f"scored {sum(map(len, kept)):,} of {len(population):,} members")
     finally:
         if writer is not None:
             writer.close()
-    sync_file(unfinished)
-    unfinished.replace(path)
-    sync_folder(path.parent)
-    return Scored(path, taken.as_of, champions.programme, pd.concat(kept, ignore_index=True))
+    return kept
 
 
 def _versions(champions: Champions) -> str:

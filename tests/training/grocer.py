@@ -136,10 +136,16 @@ class Trained:
     boards: dict[str, dict[str, Any]]
 
 
-def open_home(mlflow_template: Path, home: Path, receipts: pd.DataFrame) -> Settings:
+def open_home(
+    mlflow_template: Path,
+    home: Path,
+    receipts: pd.DataFrame,
+    columns: Mapping[str, str] = ALL_COLUMNS,
+    **programme: Any,
+) -> Settings:
     """Return a home with receipts and an empty registry."""
     shutil.copy(mlflow_template, home / "mlflow.db")
-    return take(Settings(home=home, threads=1), receipts)
+    return take(Settings(home=home, threads=1), receipts, columns, **programme)
 
 
 def trained(settings: Settings, *targets: str) -> Trained:
