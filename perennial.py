@@ -125,7 +125,7 @@ def leaderboard(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Show how every model and every naive rule did when the champion was trained."""
+    """Show how every model and every naive rule did in the last training."""
     import json
 
     from serving.reports.terminal import show_leaderboard
@@ -133,7 +133,7 @@ def leaderboard(
 
     boards = stored_leaderboards(_settings(home), targets or None)
     if as_json:
-        sys.stdout.write(json.dumps(boards, indent=1) + "\n")
+        sys.stdout.write(json.dumps(boards, indent=1, allow_nan=False) + "\n")
         return
     for board in boards:
         show_leaderboard(console, board)
@@ -143,7 +143,7 @@ def leaderboard(
 def promote(
     name: Annotated[str, typer.Argument(help="Registered model, such as churn_28d.")],
     version: Annotated[
-        int | None, typer.Argument(help="Version to make champion; left out: with --back.")
+        int | None, typer.Argument(help="Version to make champion; left out: with --roll-back.")
     ] = None,
     back: Annotated[
         bool, typer.Option("--roll-back", help="Return to the champion before this one.")
@@ -209,9 +209,10 @@ def _settings(home: Path | None) -> Settings:
 def _progress(verb: str) -> Iterator[Callable[[str], None]]:
     """Show what is being done and for how long; a line a step where there is no terminal."""
     if not complaints.is_terminal:
-        yield lambda step: complaints.print(f"{verb}: {step}")
+        yield lambda step: complaints.print(f"{verb}: {step}", markup=False, soft_wrap=True)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    words = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), words, TimeElapsedColumn())
     with Progress(*columns, console=complaints, transient=True) as bar:
         task = bar.add_task(verb)
         yield lambda step: bar.update(task, description=f"{verb}: {step}")
@@ -220,10 +221,10 @@ def _progress(verb: str) -> Iterator[Callable[[str], None]]:
 def main() -> None:
     """Run a command; an error we raise on purpose is one clear line, not a traceback."""
     try:
-        app()
+        app(prog_name="perennial")
     except PerennialError as error:
         complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        complaints.print(str(error), markup=False, highlight=False)
+        complaints.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 

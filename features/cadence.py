@@ -11,7 +11,12 @@ _GAPS = """
     from member_days where bought > 0"""
 
 _MEAN = "avg(gap_days)"
-_SPREAD = "stddev_samp(gap_days)"
+# The sample standard deviation over whole days, in whole numbers up to the last step: summed in
+# doubles its last digits would depend on which thread comes first.
+_SPREAD = (
+    "sqrt((count(gap_days) * sum(gap_days * gap_days) - sum(gap_days) * sum(gap_days)) / "
+    "nullif(count(gap_days) * (count(gap_days) - 1), 0))"
+)
 
 CADENCE = FeatureGroup(
     name="cadence",

@@ -17,6 +17,9 @@ _CATEGORIES = """
         group by member_id, category
     ) where lines > 0"""
 
+# A sum of doubles depends on which thread comes first; a sum of decimals does not.
+_SHARE_LN_SHARE = "cast(share * ln(share) as decimal(38, 16))"
+
 PREFERENCES = FeatureGroup(
     name="preferences",
     meaning="shares, breadth and entropy of product categories",
@@ -35,7 +38,7 @@ PREFERENCES = FeatureGroup(
         ),
         Column(
             "category_entropy", "nats", "evenness over categories, last 364 days",
-            "0 - sum(share * ln(share)) filter (where share > 0)",
+            f"-sum({_SHARE_LN_SHARE}) filter (where share > 0)",
         ),
         Column(
             "top_category_share", "share", "of lines in the favourite category, last 364 days",

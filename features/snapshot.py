@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import get_ident
 
 import duckdb
 import numpy as np
@@ -86,7 +87,7 @@ class Snapshot:
         path = self.path / PRODUCTS
         if not path.exists():
             with self._prepared() as connection:
-                unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+                unfinished = path.with_suffix(f".{_writer()}.unfinished")
                 lake, manifest = self._lake()
                 zone = self.programme.timezone
                 clock = clock_of(connection, zone, lake.rows_sql("purchases", manifest))
@@ -226,7 +227,7 @@ def _write(
     touched: int | None,
 ) -> None:
     """Write the snapshot beside the others: a folder that appears whole or not at all."""
-    unfinished = snapshot.path.with_name(f".{snapshot.path.name}.{os.getpid()}.unfinished")
+    unfinished = snapshot.path.with_name(f".{snapshot.path.name}.{_writer()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     members = engine.copy_to_parquet(connection, sql, unfinished / FEATURES)
     sync_file(unfinished / FEATURES)
@@ -256,6 +257,11 @@ def _write(
         if not (snapshot.path / META).exists():
             raise
     sync_folder(snapshot.path.parent)
+
+
+def _writer() -> str:
+    """Name who is writing: threads of one service may want the same snapshot at once."""
+    return f"{os.getpid()}-{get_ident()}"
 
 
 def _refuse_outside_data(

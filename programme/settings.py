@@ -62,7 +62,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        # An empty PERENNIAL_HOME would otherwise be the folder one happens to stand in.
+        env_ignore_empty=True,
     )
 
     home: Path = Path("var/programme")

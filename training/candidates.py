@@ -55,11 +55,16 @@ def churn(config: TrainConfig, threads: int) -> tuple[Candidate, ...]:
     )
 
 
-def value(config: TrainConfig, threads: int) -> tuple[Candidate, ...]:
-    """Return the candidates for value; all answer in cents."""
+def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
+    """Return the candidates for value; all answer in cents of one horizon."""
+
+    def past_spend(days: int) -> Candidate:
+        column, share = f"spend_cents_{days}d", horizon_days / days
+        return Candidate(f"past_spend_{days}d", "rule", lambda: PastSpend(column, share=share))
+
     return (
-        Candidate("past_spend_84d", "rule", lambda: PastSpend("spend_cents_84d")),
-        Candidate("past_spend_182d", "rule", lambda: PastSpend("spend_cents_182d")),
+        past_spend(84),
+        past_spend(182),
         Candidate(
             "value_gbm",
             "model",

@@ -143,7 +143,7 @@ def _churn(setting: _Setting) -> Job:
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
     dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks)
-    candidates = rivals.value(config, setting.settings.threads)
+    candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
     past = dataset.past(plan.train_as_ofs(plan.serve))

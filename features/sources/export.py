@@ -27,6 +27,9 @@ _TIME_FORMATS = (
     "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d",
 )  # fmt: skip
 
+# Where a row stood, beside the file's own columns, whose headers may well be file and line.
+_FILE, _LINE, _MALFORMED = '"perennial:file"', '"perennial:line"', '"perennial:malformed"'
+
 
 class Export:
     """Rows of somebody's files; the mapping says what they mean."""
@@ -81,13 +84,14 @@ class Export:
         if self.mapping.file.is_parquet(path):
             require_columns(connection, path, wanted)
             cells = ", ".join(f"cast({_cell(c)} as varchar) as {_cell(c)}" for c in wanted)
-            return f"""select {cells}, {engine.text(name)} as file,
-                file_row_number + 1 as line, cast(null as varchar) as malformed
+            return f"""select {cells}, {engine.text(name)} as {_FILE},
+                file_row_number + 1 as {_LINE}, cast(null as varchar) as {_MALFORMED}
                 from read_parquet({engine.text(path)}, file_row_number = true)"""
         place = scratch / "records" / f"{name}.parquet"
         delimited.write_records(path, self.mapping.file, wanted, place)
         cells = ", ".join(f"c{i} as {_cell(column)}" for i, column in enumerate(wanted))
-        return f"""select {cells}, {engine.text(name)} as file, line, malformed
+        return f"""select {cells}, {engine.text(name)} as {_FILE}, line as {_LINE},
+            malformed as {_MALFORMED}
             from read_parquet({engine.text(place)})"""
 
 
@@ -211,6 +215,8 @@ def _purchases_sql(
         for ours, column in numbers.items()
         if column is not None
     ]
+    too_much = f"abs({amount}) * {minor} > {contracts.CENTS_MAX}"
+    problems.append(f"when {too_much} then 'out_of_range:net_cents'")
     problems.append(_instant_problem(columns.occurred_at, occurred, "occurred_at"))
     if columns.known_at is not None:
         problems.append(_instant_problem(columns.known_at, known, "known_at"))
@@ -251,14 +257,15 @@ def _products_sql(
         given[ours] = _trimmed(getattr(columns, ours))
     if stands_on_purchase_lines:
         # The first mention of a product names it; the lines are judged as purchases.
-        raw = f"""select * from ({raw}) where malformed is null and {product} is not null
-            qualify row_number() over (partition by {product} order by file, line) = 1"""
+        raw = f"""select * from ({raw}) where {_MALFORMED} is null and {product} is not null
+            qualify row_number() over (partition by {product} order by {_FILE}, {_LINE}) = 1"""
     return _staged_select(contract_columns(contracts.PRODUCTS, given), raw, problems)
 
 
 def _staged_select(select_list: str, raw: str, problems: list[str]) -> str:
-    return f"""select {select_list}, file, line,
-        case when malformed is not null then 'malformed_line:' {" ".join(problems)} end as problem,
-        case when malformed is not null then to_json(malformed)
+    return f"""select {select_list}, {_FILE} as file, {_LINE} as line,
+        case when {_MALFORMED} is not null then 'malformed_line:' {" ".join(problems)}
+             end as problem,
+        case when {_MALFORMED} is not null then to_json({_MALFORMED})
              else to_json(came) end as raw
         from (select *, came from ({raw}) came)"""

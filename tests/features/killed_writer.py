@@ -13,7 +13,6 @@ from typing import Any
 
 from features import engine, lake, snapshot
 from features.ingest import ingest
-from programme import files
 from programme.errors import PerennialError
 from programme.settings import Settings
 from tests.features import shop
@@ -82,7 +81,7 @@ def arm(point: str) -> float | None:
 
 def half_a_file(name: str) -> None:
     """Die with half of a durable file on disk under its unfinished name."""
-    original = files.os.fsync
+    original = os.fsync
 
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").resolve()
@@ -91,7 +90,7 @@ def half_a_file(name: str) -> None:
             die()
         original(descriptor)
 
-    files.os.fsync = fsync  # type: ignore[assignment]
+    os.fsync = fsync  # type: ignore[assignment]
 
 
 def write(home: Path) -> int:

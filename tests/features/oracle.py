@@ -5,9 +5,12 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from programme.calendar import local_midnight
@@ -27,23 +30,11 @@ def feature_table(
 ) -> pd.DataFrame:
     """Return what `features.table` promises, one member at a time."""
     midnight = local_midnight(as_of, timezone).replace(tzinfo=None)
-    who = {r["source_key"]: r["member_id"] for r in _newest(identities, ("source_key",), midnight)}
-    category = {r["product_id"]: r["category"] for r in _newest(products, ("product_id",), midnight)}
+    described = _newest(products, ("product_id",), midnight)
+    category = {row["product_id"]: row["category"] for row in described}
     lines: dict[str, list[Row]] = defaultdict(list)
-    for row in _newest(purchases, ("order_id", "line_no"), midnight):
-        if row["occurred_at"] < midnight and row["source_key"] is not None:
-            local = row["occurred_at"].replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
-            returned = (row.get("quantity") or 0) < 0 or row["net_cents"] < 0
-            lines[who.get(row["source_key"], row["source_key"])].append(
-                row
-                | {
-                    "day": local.date(),
-                    "ago": (as_of - local.date()).days,
-                    "hour": local.hour,
-                    "returned": returned,
-                    "category": category.get(row.get("product_id")),
-                }
-            )
+    for member, row in _known(purchases, identities, as_of, timezone):
+        lines[member].append(row | {"category": category.get(row.get("product_id"))})
     table = {}
     for member, own in sorted(lines.items()):
         if any(not row["returned"] for row in own):
@@ -68,6 +59,28 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     named = table[["population", "top_category"]].astype(object).fillna("-")
     numbers = table.drop(columns=list(named)).astype(float).round(9)
     return pd.concat([named, numbers], axis=1)
+
+
+def _known(
+    purchases: Sequence[Row], identities: Sequence[Row], as_of: date, timezone: str
+) -> Iterable[tuple[str, Row]]:
+    """Yield the member of each line known at `as_of`, and the line with its local day and hour."""
+    midnight = local_midnight(as_of, timezone).replace(tzinfo=None)
+    resolved = _newest(identities, ("source_key",), midnight)
+    who = {row["source_key"]: row["member_id"] for row in resolved}
+    for row in _newest(purchases, ("order_id", "line_no"), midnight):
+        if row["occurred_at"] < midnight and row["source_key"] is not None:
+            local = row["occurred_at"].replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
+            yield (
+                str(who.get(row["source_key"], row["source_key"])),
+                row
+                | {
+                    "day": local.date(),
+                    "ago": (as_of - local.date()).days,
+                    "hour": local.hour,
+                    "returned": (row.get("quantity") or 0) < 0 or row["net_cents"] < 0,
+                },
+            )
 
 
 def _newest(rows: Sequence[Row], key: tuple[str, ...], midnight: datetime) -> Iterable[Row]:
@@ -173,7 +186,7 @@ def _by_day(rows: Iterable[Row]) -> dict[int, list[Row]]:
 
 def _cadence(own: list[Row]) -> Row:
     days = sorted({row["ago"] for row in own if not row["returned"]}, reverse=True)
-    gaps = [(earlier - later, later) for earlier, later in zip(days, days[1:], strict=False)]
+    gaps = [(earlier - later, later) for earlier, later in pairwise(days)]
     lengths = [float(gap) for gap, _ in gaps]
     recency, mean = float(days[-1]), _mean(lengths)
     spread = statistics.stdev(lengths) if len(lengths) > 1 else NAN
@@ -213,3 +226,45 @@ def _preferences(own: list[Row]) -> Row:
         "lost_category_share_84d": _share(len(before.keys() - recent.keys()), len(before)),
         "top_category": min(shares, key=lambda name: (-shares[name], name)) if shares else None,
     }
+
+
+def weekly(
+    purchases: Sequence[Row],
+    identities: Sequence[Row],
+    members: Sequence[str],
+    n_weeks: int,
+    *,
+    as_of: date,
+    timezone: str,
+) -> npt.NDArray[np.float64]:
+    """Return orders, net, discount and returned value by member and week, oldest first."""
+    tensor = np.zeros((len(members), n_weeks, 4))
+    orders: set[tuple[str, int, str]] = set()
+    for member, row in _known(purchases, identities, as_of, timezone):
+        back = (row["ago"] - 1) // 7
+        if back >= n_weeks:
+            continue
+        cell = tensor[members.index(member), n_weeks - 1 - back]
+        cell[1] += row["net_cents"]
+        cell[2] += row.get("discount_cents") or 0
+        basket = (member, row["ago"], row["order_id"])
+        if row["returned"]:
+            cell[3] -= row["net_cents"]
+        elif basket not in orders:
+            orders.add(basket)
+            cell[0] += 1
+    return tensor
+
+
+def products(
+    purchases: Sequence[Row], identities: Sequence[Row], *, as_of: date, timezone: str
+) -> pd.DataFrame:
+    """Return what each member bought: on how many days, and how long ago last."""
+    days: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for member, row in _known(purchases, identities, as_of, timezone):
+        if row.get("product_id") is not None and not row["returned"]:
+            days[member, row["product_id"]].add(row["ago"])
+    return pd.DataFrame(
+        [(*pair, len(own), min(own)) for pair, own in sorted(days.items())],
+        columns=["member_id", "product_id", "purchase_days", "last_days"],
+    )

@@ -61,27 +61,26 @@ class Till:
                 yield Staged(table, self._sql(table, rows), self.hash_identity)
 
     def _sql(self, table: contracts.Table, rows: Rows) -> str:
-        selects = []
-        for line, row in enumerate(rows, start=1):
-            given = {name: _literal(row[name]) for name in row if row[name] is not None}
-            if "source" in table.column_names:
-                given.setdefault("source", engine.text(self.name))
-            listed = contract_columns(table, given)
-            selects.append(f"select {listed}, 'rows' as file, {line} as line")
-        return (
-            "select *, cast(null as varchar) as problem, cast(null as varchar) as raw from ("
-            + " union all ".join(selects)
-            + ")"
+        named = [name for name in table.column_names if any(name in row for row in rows)]
+        given = {"source": engine.text(self.name)} | {name: name for name in named}
+        listed = contract_columns(
+            table, {name: sql for name, sql in given.items() if name in table.column_names}
         )
+        values = ", ".join(
+            f"({', '.join(_literal(row.get(name)) for name in named)}, {line})"
+            for line, row in enumerate(rows, start=1)
+        )
+        return f"""select {listed}, 'rows' as file, cast(line as bigint) as line,
+            cast(null as varchar) as problem, cast(null as varchar) as raw
+            from (values {values}) given({", ".join(named)}, line)"""
 
 
 def _literal(value: object) -> str:
-    return engine.text(value) if isinstance(value, str | datetime) else str(value)
+    """Return SQL for a value as text; the contract's cast gives it its type."""
+    return "cast(null as varchar)" if value is None else engine.text(value)
 
 
-def line(
-    member: str | None, occurred_at: datetime, net_cents: int = 1_000, **more: Any
-) -> Row:
+def line(member: str | None, occurred_at: datetime, net_cents: int = 1_000, **more: Any) -> Row:
     """Return a purchase line with an order of its own unless one is given."""
     row: Row = {
         "order_id": f"{member}-{occurred_at:%Y%m%d%H%M%S}",

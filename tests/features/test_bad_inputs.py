@@ -1,12 +1,12 @@
 """Every bad input by name: refused with a reason, or quarantined with file and line."""
 
 import json
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 
@@ -112,14 +112,11 @@ def test_contract_columns_are_checked_whatever_the_source(home: Settings) -> Non
         ({"known_at": at - timedelta(seconds=1)}, "known_before_it_happened", "known_at"),
         ({"known_at": NOW.replace(tzinfo=None) + timedelta(days=1)}, "in_the_future", "known_at"),
         ({"store_id": "x" * 1_001}, "too_long", "store_id"),
-        ({"quantity": "'nan'"}, "not_a_number", "quantity"),
-        ({"quantity": "'inf'"}, "not_a_number", "quantity"),
+        ({"quantity": math.nan}, "not_a_number", "quantity"),
+        ({"quantity": math.inf}, "not_a_number", "quantity"),
         ({"discount_cents": 1_000_000_001}, "out_of_range", "discount_cents"),
     ]
     rows = [line("ann", at, order_id=f"o{i}") | change for i, (change, *_) in enumerate(bad)]
-    for row in rows:
-        if isinstance(row["quantity"], str):
-            row["quantity"] = row["quantity"].strip("'")
 
     (done,) = shop.take(home, Till([*rows, line("ann", MIDNIGHT)]))
 
@@ -136,7 +133,11 @@ def test_contract_columns_are_checked_whatever_the_source(home: Settings) -> Non
         ("who,day\nann,2024-03-01\n", {}, "no column 'amount'; it has 'who', 'day'"),
         ("who,day,amount,day\n", {}, "names the column 'day' twice"),
         ("who,day,amount\n", {}, "holds no purchase rows, only headers"),
-        ("who,day,amount\nann,2024-03-01,five\n", {}, "commonest reason is unreadable in net_cents"),
+        (
+            "who,day,amount\nann,2024-03-01,five\n",
+            {},
+            "reason is unreadable in net_cents",
+        ),
         ("who,day,amount\nann\nbob\ncid,x,1\n", {}, "malformed_line in the line \\(2 rows\\)"),
         ("会员,day,amount\n".encode("gb18030"), {"member": "会员"}, "is not utf-8"),
         (f"who,day,amount\n{GOOD}\n", {"file": {"encoding": "klingon"}}, "no encoding 'klingon'"),
@@ -258,7 +259,7 @@ def test_a_damaged_parquet_file_is_refused(
     path = parquet(tmp_path / "sales.parquet", sales())
     path.write_bytes(damage(path.read_bytes()))
 
-    with pytest.raises(InputRefused, match="sales.parquet") as refusal:
+    with pytest.raises(InputRefused, match=r"sales\.parquet") as refusal:
         shop.take(home, Export([path], Mapping.model_validate(shop.mapping())))
 
     assert "Nothing was" in str(refusal.value)
@@ -272,7 +273,7 @@ def test_a_complete_journey_file_without_a_column_is_refused(
     path = journey_folder / f"{name}.parquet"
     parquet(path, pd.read_parquet(path).drop(columns="product_id"))
 
-    with pytest.raises(InputRefused, match="no column 'product_id'|lacks"):
+    with pytest.raises(InputRefused, match="no column 'product_id'"):
         shop.take(home, CompleteJourney(journey_folder))
 
 
@@ -299,9 +300,7 @@ def test_an_amount_that_is_no_number_is_quarantined_from_parquet_too(
         {"churn_horizon_days": 56},
     ],
 )
-def test_a_source_of_another_programme_is_refused(
-    other: dict[str, Any], home: Settings
-) -> None:
+def test_a_source_of_another_programme_is_refused(other: dict[str, Any], home: Settings) -> None:
     facts = {"name": "shop", "timezone": shop.ZONE, "currency": "USD"} | other
     first, second = Till([line("ann", MIDNIGHT)]), Till([line("bob", MIDNIGHT)])
     second.programme = Programme.model_validate(facts)

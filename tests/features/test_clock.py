@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import engine, snapshot
+from features import engine, rollups, snapshot
 from features.clock import local_clock
+from features.lake import Lake
 from features.sources.completejourney import CompleteJourney
 from programme.calendar import local_midnight
 from programme.settings import Settings
@@ -57,7 +58,9 @@ def test_a_day_ends_at_the_same_instant_for_rollups_and_for_as_of(
     instants = [start + timedelta(minutes=7 * step) for step in range(4 * 24 * 60 // 7)]
 
     with shop.new_home() as home, engine.connect(home) as connection:
-        rows = " union all ".join(f"select timestamp {engine.text(one)} as moment" for one in instants)
+        rows = " union all ".join(
+            f"select timestamp {engine.text(one)} as moment" for one in instants
+        )
         days = connection.execute(f"select moment, cast({local('moment')} as date) from ({rows})")
         for moment, day in days.fetchall():
             begins = local_midnight(day, zone).replace(tzinfo=None)
@@ -65,28 +68,33 @@ def test_a_day_ends_at_the_same_instant_for_rollups_and_for_as_of(
             assert begins <= moment < ends
 
 
-@pytest.mark.parametrize(
-    ("stamp", "day", "hour"),
-    [
-        (datetime(2024, 1, 16, 4, 59, 59), date(2024, 1, 15), 23),  # noqa: DTZ001 - UTC
-        (datetime(2024, 1, 16, 5), date(2024, 1, 16), 0),  # noqa: DTZ001
-        (datetime(2024, 3, 10, 6, 59), date(2024, 3, 10), 1),  # noqa: DTZ001 - still winter
-        (datetime(2024, 3, 10, 7), date(2024, 3, 10), 3),  # noqa: DTZ001 - summer
-        (datetime(2024, 3, 11, 3, 59), date(2024, 3, 10), 23),  # noqa: DTZ001 - a 23 hour day
-        (datetime(2023, 11, 5, 5, 30), date(2023, 11, 5), 1),  # noqa: DTZ001 - 1:30, summer
-        (datetime(2023, 11, 5, 6, 30), date(2023, 11, 5), 1),  # noqa: DTZ001 - 1:30 again
-        (datetime(2023, 11, 6, 4, 59), date(2023, 11, 5), 23),  # noqa: DTZ001 - a 25 hour day
-    ],
-)
-def test_a_utc_stamp_falls_on_the_new_york_day(stamp: datetime, day: date, hour: int) -> None:
-    as_of = day + timedelta(days=7)
-    last = line(None, stamp + timedelta(days=30))
+def shop_days(home: Settings) -> dict[str, tuple[date, int]]:
+    """Return the day and hour of each member's only basket, as rolled up."""
+    lake = Lake(home)
+    with engine.connect(home) as connection:
+        rows = rollups.rows_sql(lake, rollups.ORDER_DAYS, lake.manifest())
+        found = connection.execute(f"select source_key, occurred_on, hour from ({rows})").fetchall()
+    return {member: (day, hour) for member, day, hour in found}
 
-    found = shop.features_of(Till([line("ann", stamp), last]), as_of=as_of).loc["ann"]
 
-    assert found["recency_days"] == 7
-    assert found["hour_mean_182d"] == hour
-    assert found["weekend_share_182d"] == (day.isoweekday() >= 6)
+UTC_STAMPS = [
+    ("2024-01-16 04:59:59", date(2024, 1, 15), 23),
+    ("2024-01-16 05:00:00", date(2024, 1, 16), 0),
+    ("2024-03-10 06:59:00", date(2024, 3, 10), 1),  # still winter
+    ("2024-03-10 07:00:00", date(2024, 3, 10), 3),  # summer
+    ("2024-03-11 03:59:00", date(2024, 3, 10), 23),  # the end of a day of 23 hours
+    ("2023-11-05 05:30:00", date(2023, 11, 5), 1),  # 1:30 in summer
+    ("2023-11-05 06:30:00", date(2023, 11, 5), 1),  # 1:30 again
+    ("2023-11-06 04:59:00", date(2023, 11, 5), 23),  # the end of a day of 25 hours
+]
+
+
+def test_a_utc_stamp_falls_on_the_new_york_day(home: Settings) -> None:
+    rows = [line(stamp, datetime.fromisoformat(stamp)) for stamp, *_ in UTC_STAMPS]
+
+    shop.take(home, Till(rows))
+
+    assert shop_days(home) == {stamp: (day, hour) for stamp, day, hour in UTC_STAMPS}
 
 
 def test_midnight_itself_belongs_to_the_day_that_begins() -> None:
@@ -101,33 +109,38 @@ def test_midnight_itself_belongs_to_the_day_that_begins() -> None:
     assert (without["purchase_days"], without["recency_days"]) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    ("written", "zone", "day", "hour"),
-    [
-        ("2024-01-16 00:30:00", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-01-16", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("20240116", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024/01/16 08:15", "Asia/Shanghai", date(2024, 1, 16), 8),
-        ("2024-01-16 00:30:00+08:00", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-01-15T16:30:00Z", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-01-15 16:30:00 UTC", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-01-15 11:30:00-05", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-01-15 11:30:00.25 -0500", "Asia/Shanghai", date(2024, 1, 16), 0),
-        ("2024-03-10 02:30:00", "America/New_York", date(2024, 3, 10), 3),  # a time that was not
-        ("2023-11-05 01:30:00", "America/New_York", date(2023, 11, 5), 1),  # a time that was twice
+WRITTEN = {
+    "Asia/Shanghai": [
+        ("2024-01-16 00:30:00", date(2024, 1, 16), 0),
+        ("2024-01-16T00:30:00", date(2024, 1, 16), 0),
+        ("2024-01-16", date(2024, 1, 16), 0),
+        ("20240116", date(2024, 1, 16), 0),
+        ("2024/01/16 08:15", date(2024, 1, 16), 8),
+        ("2024-01-16 00:30:00+08:00", date(2024, 1, 16), 0),
+        ("2024-01-15T16:30:00Z", date(2024, 1, 16), 0),
+        ("2024-01-15 16:30:00 UTC", date(2024, 1, 16), 0),
+        ("2024-01-15 11:30:00-05", date(2024, 1, 16), 0),
+        ("2024-01-15 11:30:00.25 -0500", date(2024, 1, 16), 0),
     ],
-)
+    "America/New_York": [
+        ("2024-01-15 16:30:00Z", date(2024, 1, 15), 11),
+        ("2024-03-10 02:30:00", date(2024, 3, 10), 3),  # a time that was not
+        ("2023-11-05 01:30:00", date(2023, 11, 5), 1),  # a time that was twice
+    ],
+}
+
+
+@pytest.mark.parametrize("zone", WRITTEN)
 def test_a_written_stamp_means_its_own_zone_or_the_programmes(
-    written: str, zone: str, day: date, hour: int, home: Settings, tmp_path: Path
+    zone: str, home: Settings, tmp_path: Path
 ) -> None:
-    mapping = shop.mapping()
+    mapping = shop.mapping(member="day")
     mapping["programme"]["timezone"] = zone
-    text = f"who,day,amount\nann,{written},5\nann,2024-06-01 12:00:00,5\n"
+    text = "\n".join(["day,amount", *(f"{written},5" for written, *_ in WRITTEN[zone])])
 
     shop.take(home, shop.export(tmp_path, text, mapping))
-    found = snapshot.build(home, day + timedelta(days=7)).features().loc["ann"]
 
-    assert (found["recency_days"], found["hour_mean_182d"]) == (7, hour)
+    assert shop_days(home) == {written: (day, hour) for written, day, hour in WRITTEN[zone]}
 
 
 def test_a_mapping_may_name_another_zone_than_the_programmes(

@@ -103,9 +103,7 @@ def test_what_was_learned_at_the_as_of_or_later_moves_nothing(
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_what_was_learned_a_second_earlier_counts(
-    year: Year, rows: Callable[[Any], Till]
-) -> None:
+def test_what_was_learned_a_second_earlier_counts(year: Year, rows: Callable[[Any], Till]) -> None:
     shop.take(year.settings, rows(MIDNIGHT - SECOND))
 
     assert year.built.is_stale()

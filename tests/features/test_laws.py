@@ -66,7 +66,7 @@ def test_renaming_members_renames_rows(rows: list[shop.Row], data: st.DataObject
     shop.same(shop.features_of(Till(renamed)), expected)
 
 
-@settings(few, max_examples=6)
+@settings(few, max_examples=5)
 @given(rows=shop.purchases(), catalogue=shop.catalogues(), merged=shop.merges(), data=st.data())
 def test_a_snapshot_grown_step_by_step_is_the_one_computed_by_hand(
     rows: list[shop.Row], catalogue: list[shop.Row], merged: list[shop.Row], data: st.DataObject

@@ -158,7 +158,7 @@ def test_equal_lines_without_numbers_are_purchases_of_their_own(
 
     assert counts(first) == TableCount("purchases", read=3, stored=3)
     assert again.batch_no is None
-    assert shop.features(home).loc["ann", ["orders_84d", "spend_cents_84d"]].tolist() == [1, 1000]
+    assert list(shop.features(home).loc["ann", ["orders_84d", "spend_cents_84d"]]) == [1, 1000]
     duplicates = [f for f in first.report.findings if f.step == "duplicates"]
     assert [(f.severity, f.count) for f in duplicates] == [("warning", 1)]
     assert 'exact_duplicates = "drop"' in duplicates[0].how_to_fix

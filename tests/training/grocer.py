@@ -104,13 +104,15 @@ def mapping(columns: Mapping[str, str], **programme: Any) -> dict[str, Any]:
     }
 
 
-def mapping_toml(content: Mapping[str, Any]) -> str:
-    """Write a mapping as the file a user would keep."""
-    lines = [f"{key} = {json.dumps(v)}" for key, v in content.items() if not isinstance(v, dict)]
-    for section, facts in content.items():
-        if isinstance(facts, dict):
-            lines += [f"[{section}]", *(f"{key} = {json.dumps(v)}" for key, v in facts.items())]
-    return "\n".join(lines) + "\n"
+def as_toml(content: Mapping[str, Any], prefix: str = "") -> str:
+    """Write nested sections with dotted keys, as a user might keep them."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            lines.append(as_toml(value, f"{prefix}{key}."))
+        else:
+            lines.append(f"{prefix}{key} = {json.dumps(value)}\n")
+    return "".join(lines)
 
 
 def take(

@@ -182,6 +182,25 @@ def test_a_mean_is_made_of_the_fitted_models_and_not_fitted_again() -> None:
     assert fitted["spy"].fits == len(notes) == 1
 
 
+@pytest.mark.parametrize("horizon_days", [28, 91])
+def test_every_naive_rule_expects_of_a_steady_member_what_she_spends_in_a_horizon(
+    horizon_days: int,
+) -> None:
+    spend_a_day = 30.0
+    steady = {f"spend_cents_{days}d": [days * spend_a_day] for days in (28, 84, 182, 364)}
+    row = MemberRows(
+        member_id=np.array(["ann"], dtype=object),
+        as_of=np.array([np.datetime64(PLAN.serve, "D")]),
+        features=pd.DataFrame(steady),
+    )
+
+    rules = [c for c in rivals.value(grocer.tiny_config(), horizon_days, 1) if c.role == "rule"]
+
+    assert len(rules) >= 2
+    for rule in rules:
+        assert rule.make().predict(row) == pytest.approx([horizon_days * spend_a_day])
+
+
 @dataclass
 class MadeUpBaskets(Baskets):
     """The same purchases before and after every as_of."""
@@ -308,7 +327,7 @@ def everything_said(home: Settings, laid_out: Plan) -> dict[str, Forecasts]:
     return {
         "churn": churn_forecasts(rivals.churn(config, 1), Dataset(home, 28), laid_out, quiet),
         "value": value_forecasts(
-            rivals.value(config, 1), Dataset(home, 28, 8), laid_out, config.seed, quiet
+            rivals.value(config, 28, 1), Dataset(home, 28, 8), laid_out, config.seed, quiet
         ),
         "repeat": product_forecasts("repeat", rivals.repeat(config), baskets, laid_out, quiet),
         "explore": product_forecasts("explore", rivals.explore(config), baskets, laid_out, quiet),

@@ -361,7 +361,7 @@ def test_cdnow_trains_churn_and_value(
     settings = Settings(home=tmp_path_factory.mktemp("cdnow"), threads=2)
     shutil.copy(mlflow_template, settings.home / "mlflow.db")
     ingest(Cdnow(), settings, NOW)
-    split = {"tests": 1, "validations": 1, "train_max": 3, "step_days": 28}
+    split = {"tests": 1, "validations": 1, "train_max": 2, "step_days": 28}
     config = TrainConfig.model_validate(
         {
             "draws": 100,
@@ -372,10 +372,16 @@ def test_cdnow_trains_churn_and_value(
 
     churn, value = train(settings, config, None, NOW)
 
-    # Most customers of the first quarter never return: everyone bought before the first judged day.
-    assert churn["populations"][0]["rows"] > 500
-    assert all(e["metrics"]["AUC"] > 0.6 for e in churn["populations"][0]["entries"])
+    assert figure(churn, "lightgbm", "AUC") > 0.65
+    assert figure(churn, "recency_rule", "AUC") > 0.5
     assert value["name"] == "value_91d"
-    assert all(e["metrics"]["Gini"] > 0.2 for e in value["populations"][0]["entries"])
+    assert figure(value, "value_gbm", "Gini") > 0.6
+    assert abs(figure(value, "value_gbm", "bias")) < 0.2
     scored = score_all(settings, None, None, lambda _: None)
+    # Customers of the master file who paid at least once; all first bought in early 1997.
     assert len(scored.members) == 23_570
+
+
+def figure(board: dict[str, Any], candidate: str, metric: str) -> float:
+    entries = {entry["name"]: entry for entry in board["populations"][0]["entries"]}
+    return float(entries[candidate]["metrics"][metric])

@@ -94,17 +94,24 @@ class ColumnRule:
 
 
 class PastSpend:
-    """Expects the next horizon to repeat the last one.
+    """Expects the next horizon to repeat the days before it.
 
     Parameters
     ----------
-    column : spend of the last horizon, in cents; absent or negative counts as 0
+    column : spend of some last days, in cents; absent or negative counts as 0
+    share : the horizon over those days, where they differ in length
     """
 
     kind = "past_spend"
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, *, share: float = 1.0) -> None:
+        if not 0 < share < float("inf"):
+            raise InputRefused(
+                f"The share of {column} is {share}; no rule was made. Give the horizon over the "
+                "days of the column, above 0."
+            )
         self.column = column
+        self.share = share
         self.columns: tuple[str, ...] = (column,)
 
     def fit(self, rows: MemberRows, value_cents: ArrayLike) -> Self:  # noqa: ARG002
@@ -120,19 +127,20 @@ class PastSpend:
         return self
 
     def predict(self, rows: MemberRows) -> NDArray[np.float64]:
-        """Cents of the last horizon per row, shape (n,), in the order of the rows."""
-        spend = matrix(rows.features, self.columns)[:, 0]
+        """Expected cents per row, shape (n,), in the order of the rows."""
+        spend = self.share * matrix(rows.features, self.columns)[:, 0]
         return np.maximum(np.nan_to_num(spend, nan=0.0), 0.0)
 
     def save(self, path: Path) -> None:
-        """Write the column's name as JSON."""
+        """Write the column's name and share as JSON."""
         path.mkdir(parents=True, exist_ok=True)
-        folder.write(path, self.kind, {"column": self.column})
+        folder.write(path, self.kind, {"column": self.column, "share": self.share})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a saved rule."""
-        return cls(folder.read(path, cls.kind)["column"])
+        facts = folder.read(path, cls.kind)
+        return cls(facts["column"], share=facts["share"])
 
 
 def signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,9 +37,10 @@ def test_purchases_of_one_day_are_one_purchase_day(cdnow: Loaded) -> None:
     assert len(features) == 23_570
     # The data's own 69,659 rows, of which 2,068 fall on a day the member had bought on already.
     assert features["purchase_days"].sum() == 69_659 - 2_068
-    assert features["spend_cents_life"].sum() == asked(
-        cdnow.settings, "select sum(net_cents) from {rows}"
-    )[0]
+    assert (
+        features["spend_cents_life"].sum()
+        == asked(cdnow.settings, "select sum(net_cents) from {rows}")[0]
+    )
 
 
 def test_ingesting_it_again_finds_nothing_new(cdnow: Loaded) -> None:

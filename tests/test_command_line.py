@@ -1,0 +1,337 @@
+"""The command line: every verb from an export to a file of scores, every refusal in one line."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
+
+import pandas as pd
+import pytest
+
+import perennial
+from programme.settings import Settings
+from serving import service
+from tests.training import grocer
+from training import registry
+
+REPOSITORY = Path(__file__).parents[1]
+VERBS = ("ingest", "features", "train", "leaderboard", "promote", "score", "serve")
+# What each verb needs to get as far as looking for the programme.
+ASKING = {
+    "features": (),
+    "train": ("churn",),
+    "leaderboard": (),
+    "score": (),
+}
+CHEAP = "repeat_28d"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+def run(*words: str | Path) -> Said:
+    """Run `perennial` in this process as the shell would."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["perennial", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            perennial.main()
+            exit_code: Any = 0
+        except SystemExit as exited:
+            exit_code = exited.code or 0
+    return Said(int(exit_code), out.getvalue(), err.getvalue())
+
+
+def done(*words: str | Path) -> Said:
+    said = run(*words)
+    assert said.exit_code == 0, said.err
+    return said
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A home that was filled and trained by commands alone, and what they said."""
+
+    home: Path
+    exports: tuple[Path, ...]
+    said: dict[str, Said]
+
+    def again(self, *words: str | Path) -> Said:
+        return done(*words, "--home", self.home)
+
+
+@pytest.fixture(scope="module")
+def journey(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    folder = tmp_path_factory.mktemp("journey")
+    home = folder / "home"
+    home.mkdir()
+    shutil.copy(mlflow_template, home / "mlflow.db")
+    receipts = grocer.purchases(n_members=90, n_days=36 * 7)
+    exports = (folder / "north.csv", folder / "south.csv")
+    half = receipts["member"] < "m045"
+    for path, rows in zip(exports, (receipts[half], receipts[~half]), strict=True):
+        rows.to_csv(path, index=False)
+    mapping, config = folder / "mapping.toml", folder / "config.toml"
+    mapping.write_text(
+        grocer.as_toml(grocer.mapping(grocer.ALL_COLUMNS, value_horizon_days=28)), "utf-8"
+    )
+    config.write_text(grocer.as_toml(grocer.TINY), "utf-8")
+    said = {
+        "ingest": done("ingest", *exports, "--mapping", mapping, "--home", home),
+        "features": done("features", "--home", home),
+        "train": done("--home", home, "train", "--config", config),
+    }
+    return Journey(home, (*exports, mapping, config), said)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_has_an_example_and_names_the_home(verb: str) -> None:
+    said = done(verb, "--help")
+
+    assert f"Example: perennial {verb}" in said.out
+    assert "--home" in said.out
+
+
+def test_the_help_names_every_verb_and_gives_an_example() -> None:
+    said = done("--help")
+
+    assert "Example: perennial --home var/cdnow ingest cdnow" in " ".join(said.out.split())
+    assert all(verb in said.out for verb in VERBS)
+
+
+def test_it_runs_as_a_module_under_its_own_name() -> None:
+    command = [sys.executable, "-m", "perennial", "--help"]
+
+    finished = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert "Usage: perennial [OPTIONS] COMMAND" in finished.stdout
+
+
+@pytest.mark.parametrize("verb", ASKING)
+def test_the_home_may_stand_before_or_after_the_verb(verb: str, tmp_path: Path) -> None:
+    before = run("--home", tmp_path, verb, *ASKING[verb])
+    after = run(verb, *ASKING[verb], "--home", tmp_path)
+
+    assert before == after
+    assert before.exit_code == 3
+    assert before.err.startswith(f"NotReady: {tmp_path} holds no programme yet")
+
+
+def test_the_home_after_the_verb_wins(tmp_path: Path) -> None:
+    said = run("--home", tmp_path / "one", "features", "--home", tmp_path / "two")
+
+    assert f"NotReady: {tmp_path / 'two'} holds" in said.err
+
+
+def test_the_home_may_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
+
+    assert f"NotReady: {tmp_path} holds" in run("features").err
+
+
+@pytest.mark.parametrize("words", [("--home", "HOME", "serve"), ("serve", "--home", "HOME")])
+def test_serving_starts_on_the_home_and_port_that_were_named(
+    words: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[Settings, str, int]] = []
+
+    def start(settings: Settings, host: str, port: int) -> NoReturn:
+        started.append((settings, host, port))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(service, "run", start)
+
+    done(*(str(tmp_path) if word == "HOME" else word for word in words), "--port", "3456")
+
+    ((settings, host, port),) = started
+    assert (settings.home, host, port) == (tmp_path, "127.0.0.1", 3456)
+
+
+def in_one_line(said: Said) -> bool:
+    return said.err.count("\n") == 1 and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("verb", ASKING)
+def test_before_anything_was_ingested_a_verb_says_so_in_one_line(verb: str, tmp_path: Path) -> None:
+    said = run(verb, *ASKING[verb], "--home", tmp_path)
+
+    assert said.exit_code == 3
+    assert in_one_line(said)
+    assert "perennial ingest" in said.err
+
+
+def test_an_unknown_variable_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_TIMEZONE", "UTC")
+
+    said = run("features", "--home", tmp_path)
+
+    assert said.exit_code == 2
+    assert in_one_line(said)
+    assert said.err.startswith("InputRefused: The environment sets PERENNIAL_TIMEZONE")
+
+
+def test_an_unknown_variable_ends_the_process_with_2(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "perennial", "features", "--home", str(tmp_path)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PERENNIAL_THREAD": "2", "COLUMNS": "40"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert finished.returncode == 2
+    assert in_one_line(Said(2, finished.stdout, finished.stderr))
+
+
+def test_every_step_reports_what_it_made(journey: Journey) -> None:
+    ingested, built, trained = (journey.said[verb] for verb in ("ingest", "features", "train"))
+
+    assert "Data usability: till" in ingested.out
+    assert "till: committed as batch 1" in ingested.out
+    assert f"Snapshot {grocer.FIRST_DAY + pd.Timedelta(weeks=36):%Y}" in built.out
+    for name in ("churn_28d", "value_28d", "repeat_28d", "explore_28d"):
+        assert f"{name} version 1: the first champion." in trained.out
+    assert "train: churn: learning for" in trained.err
+
+
+def test_ingesting_again_is_nothing_new(journey: Journey) -> None:
+    north, south, mapping, _ = journey.exports
+
+    said = done("--home", journey.home, "ingest", north, south, "--mapping", mapping)
+
+    assert "till: nothing new" in said.out
+
+
+def test_leaderboards_are_valid_json(journey: Journey) -> None:
+    said = journey.again("leaderboard", "--json")
+
+    boards = json.loads(said.out, parse_constant=refuse)
+    assert [board["name"] for board in boards] == [
+        "churn_28d",
+        "value_28d",
+        "repeat_28d",
+        "explore_28d",
+    ]
+    assert {board["champion"] for board in boards} == {1}
+
+
+def refuse(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_one_leaderboard_is_shown_with_its_verdict(journey: Journey) -> None:
+    said = journey.again("leaderboard", "churn")
+
+    assert "churn_28d, active members" in said.out
+    assert "lightgbm_reference" in said.out
+    assert "Best on validation (AP): " in said.out
+    assert "value_28d" not in said.out
+
+
+def champion(journey: Journey) -> int | None:
+    return registry.champion_version(Settings(home=journey.home), CHEAP)
+
+
+def test_a_version_is_promoted_and_rolled_back(journey: Journey) -> None:
+    config = journey.exports[-1]
+    journey.again("train", "repeat", "--config", config)
+    assert champion(journey) == 2
+
+    steps: list[tuple[Callable[[], Said], int]] = [
+        (lambda: journey.again("promote", CHEAP, "1"), 1),
+        (lambda: journey.again("promote", CHEAP, "--roll-back"), 2),
+        (lambda: journey.again("promote", CHEAP, "1"), 1),
+    ]
+    for step, version in steps:
+        assert f"{CHEAP}: version {version} is the champion." in step().out
+        assert champion(journey) == version
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("promote", CHEAP),
+        ("promote", CHEAP, "1", "--roll-back"),
+        ("promote", CHEAP, "99"),
+        ("promote", "churn_29d", "1"),
+        ("promote", "value_28d", "--roll-back"),
+        ("train", "churm"),
+        ("train", "--config", "absent.toml"),
+        ("leaderboard", "churm"),
+        ("features", "--as-of", "2024-02-30"),
+        ("features", "--as-of", "2031-01-01"),
+        ("score", "--as-of", "2001-01-01"),
+        ("ingest", "absent.csv"),
+        ("ingest", "cdnow"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line_and_moves_nothing(
+    journey: Journey, words: Sequence[str]
+) -> None:
+    before = champion(journey)
+
+    said = run(*words, "--home", journey.home)
+
+    assert said.exit_code == 2
+    assert said.err.splitlines()[-1].startswith(("InputRefused: ", "ChampionMoved: "))
+    assert "Traceback" not in said.err
+    assert champion(journey) == before
+
+
+def test_scores_are_written_for_every_member_and_are_the_same_twice(
+    journey: Journey, tmp_path: Path
+) -> None:
+    once, twice = tmp_path / "once.parquet", tmp_path / "twice.parquet"
+
+    said = journey.again("score", "--out", once)
+    journey.again("score", "--out", twice)
+
+    written = pd.read_parquet(once)
+    assert once.read_bytes() == twice.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["once.parquet", "twice.parquet"]
+    assert f"{len(written):,} members scored as of" in said.out
+    assert str(once) in said.out
+    assert written["member_id"].is_unique
+
+
+def test_scores_of_an_earlier_day_land_in_the_home(journey: Journey) -> None:
+    day = f"{grocer.FIRST_DAY + pd.Timedelta(weeks=30):%Y-%m-%d}"
+
+    journey.again("score", "--as-of", day)
+
+    (path,) = (journey.home / "scores").glob(f"{day}_*.parquet")
+    assert set(pd.read_parquet(path)["as_of"].astype(str)) == {day}
+
+
+def test_before_anything_was_trained_there_is_nothing_to_score_with(
+    mlflow_template: Path, tmp_path: Path
+) -> None:
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    grocer.take(Settings(home=tmp_path), grocer.purchases(n_members=5, n_days=28))
+
+    for verb in ("score", "leaderboard"):
+        said = run(verb, "--home", tmp_path)
+        assert said.exit_code == 3
+        assert "perennial train --home" in said.err
