@@ -1,6 +1,5 @@
 """Can this data carry the predictions? A report per ingest: what was found and how to fix it."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from features import contracts, engine
 from features.lake import Lake, Manifest
+from features.rollups import RETURNED
 from features.sources.staging import Source
 from programme.files import write_durably, write_json
 from programme.settings import Programme
@@ -22,6 +22,7 @@ MEMBERS_WANTED = 500
 HISTORY_OVER_HORIZON_WANTED = 4
 ANONYMOUS_SHARE_MAX = 0.5
 CATALOGUE_SHARE_WANTED = 0.8
+CLOSED_DAYS_USUAL = 7
 
 
 @dataclass(frozen=True)
@@ -148,67 +149,75 @@ def _purchase_findings(
     connection: duckdb.DuckDBPyConnection, lines: str, products: str, programme: Programme
 ) -> list[Finding]:
     connection.execute(f"create or replace temp view usability_lines as {lines}")
-    day = f"cast(timezone({engine.text(programme.timezone)}, timezone('UTC', occurred_at)) as date)"
-    facts = connection.execute(
+    fact = _facts(connection, programme.timezone)
+    rows = max(fact["rows"], 1)
+    return [
+        _amount_of_members(fact["members"]),
+        _length_of_history(fact["days"], programme),
+        _anonymous(fact["anonymous"], rows),
+        *_returned(connection, fact["returns"]),
+        *_worth_nothing(fact["zero"]),
+        *_closed_days(fact["days"] - fact["trading_days"]),
+        _catalogue(connection, products, rows - fact["without_product"]),
+        *_equal_lines(connection),
+    ]
+
+
+def _facts(connection: duckdb.DuckDBPyConnection, timezone: str) -> dict[str, int]:
+    day = f"cast(timezone({engine.text(timezone)}, timezone('UTC', occurred_at)) as date)"
+    counted = connection.execute(
         f"""select count(distinct source_key) as members, sum(sign) as rows,
             sum(case when source_key is null then sign else 0 end) as anonymous,
-            sum(case when net_cents < 0 or quantity < 0 then sign else 0 end) as returns,
+            sum(case when {RETURNED} then sign else 0 end) as returns,
             sum(case when net_cents = 0 then sign else 0 end) as zero,
             sum(case when product_id is null then sign else 0 end) as without_product,
             date_diff('day', min({day}), max({day})) + 1 as days,
-            count(distinct {day}) as trading_days,
-            max(occurred_at) as last
+            count(distinct {day}) as trading_days
         from usability_lines"""
     ).df()
-    fact: Callable[[str], int] = lambda name: int(facts[name].fillna(0).iloc[0])  # noqa: E731
-    rows = max(fact("rows"), 1)
-    found = [
-        _amount_of_members(fact("members")),
-        _length_of_history(fact("days"), programme),
-        _anonymous(fact("anonymous"), rows),
+    return {str(name): int(counted[name].fillna(0).iloc[0]) for name in counted}
+
+
+def _returned(connection: duckdb.DuckDBPyConnection, returns: int) -> list[Finding]:
+    if not returns:
+        return []
+    orphans = _returns_without_sale(connection)
+    return [
+        Finding(
+            "returns",
+            "warning" if orphans else "information",
+            "purchases",
+            "net_cents",
+            returns,
+            f"returned lines; {orphans:,} of them by members with no purchase on record",
+            "export a longer history, or accept that their first purchase is unknown"
+            if orphans
+            else "",
+        )
     ]
-    if fact("returns"):
-        orphans = _returns_without_sale(connection)
-        found.append(
-            Finding(
-                "returns",
-                "warning" if orphans else "information",
-                "purchases",
-                "net_cents",
-                fact("returns"),
-                f"returned lines; {orphans:,} of them by members with no purchase on record",
-                "export a longer history, or accept that their first purchase is unknown"
-                if orphans
-                else "",
-            )
+
+
+def _worth_nothing(zero: int) -> list[Finding]:
+    if not zero:
+        return []
+    words = "lines with amount zero: counted as purchases worth nothing"
+    return [Finding("amounts", "information", "purchases", "net_cents", zero, words)]
+
+
+def _closed_days(missing_days: int) -> list[Finding]:
+    if not missing_days:
+        return []
+    return [
+        Finding(
+            "calendar",
+            "warning" if missing_days > CLOSED_DAYS_USUAL else "information",
+            "purchases",
+            "occurred_at",
+            missing_days,
+            "days without a single purchase",
+            "closed days are fine; otherwise a file is missing",
         )
-    if fact("zero"):
-        found.append(
-            Finding(
-                "amounts",
-                "information",
-                "purchases",
-                "net_cents",
-                fact("zero"),
-                "lines with amount zero: counted as purchases worth nothing",
-            )
-        )
-    missing_days = fact("days") - fact("trading_days")
-    if missing_days:
-        found.append(
-            Finding(
-                "calendar",
-                "warning" if missing_days > 7 else "information",
-                "purchases",
-                "occurred_at",
-                missing_days,
-                "days without a single purchase",
-                "closed days are fine; otherwise a file is missing",
-            )
-        )
-    found.append(_catalogue(connection, products, rows - fact("without_product")))
-    found += _equal_lines(connection)
-    return found
+    ]
 
 
 def _amount_of_members(members: int) -> Finding:
@@ -259,12 +268,11 @@ def _anonymous(anonymous: int, rows: int) -> Finding:
 def _returns_without_sale(connection: duckdb.DuckDBPyConnection) -> int:
     return int(
         connection.execute(
-            """select count(*) from usability_lines r where sign = 1
-                and (net_cents < 0 or quantity < 0) and source_key is not null
+            f"""select count(*) from usability_lines r where sign = 1
+                and {RETURNED} and source_key is not null
                 and source_key not in (
                     select source_key from usability_lines
-                    where source_key is not null and net_cents >= 0
-                        and coalesce(quantity, 0) >= 0)"""
+                    where source_key is not null and not {RETURNED})"""
         ).fetchall()[0][0]
     )
 
