@@ -91,15 +91,19 @@ def as_markdown(board: dict[str, Any]) -> str:
                 [
                     entry["name"],
                     entry["role"],
-                    *(f"{entry['metrics'][metric]:.4f}" for metric in population["metrics"]),
+                    *(_figure(entry["metrics"][metric]) for metric in population["metrics"]),
                     f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
-                    if gain
+                    if gain and gain["mean"] is not None
                     else "",
                 ]
             )
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
     parts.append(board["verdict"])
     return "\n\n".join(parts)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _with_table(text: str, board: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ _CATEGORIES = """
     ) where lines > 0"""
 
 # A sum of doubles depends on which thread comes first; a sum of decimals does not.
-_SHARE_LN_SHARE = "cast(share * ln(share) as decimal(38, 16))"
+_SHARE_LN_SHARE = "case when share > 0 then cast(share * ln(share) as decimal(38, 16)) end"
 
 PREFERENCES = FeatureGroup(
     name="preferences",
@@ -38,7 +38,7 @@ PREFERENCES = FeatureGroup(
         ),
         Column(
             "category_entropy", "nats", "evenness over categories, last 364 days",
-            f"-sum({_SHARE_LN_SHARE}) filter (where share > 0)",
+            f"-sum({_SHARE_LN_SHARE})",
         ),
         Column(
             "top_category_share", "share", "of lines in the favourite category, last 364 days",

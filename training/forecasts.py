@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from programme.errors import InputRefused
 from training.dataset import Baskets, Dataset, Labelled
 from training.metrics import judge_members
 from training.models.calibration import PlattCalibration
@@ -18,6 +19,10 @@ Role = Literal["rule", "model", "reference"]
 Progress = Callable[[str], None]
 # Products named to a member; the yardstick is recall among these.
 LIST_LENGTH = 10
+
+
+class NothingToJudge(InputRefused):
+    """A window in which nobody bought anything a recommender could have named."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,23 @@ def product_forecasts(
     -----
     Repeat is judged on products bought before and bought again; explore on products never bought
     before. A member with none of them in the window is left out: there was nothing to find.
+
+    Raises
+    ------
+    NothingToJudge : if that leaves nobody.
     """
     frames = []
     for as_of in plan.judged:
         progress(f"{kind}: learning for {as_of}")
         before = baskets.before(as_of)
         truth = wanted_products(kind, before, baskets.after(as_of))
+        if truth.empty:
+            raise NothingToJudge(
+                f"Of the members who had bought products before {as_of}, none bought one "
+                f"{'again' if kind == 'repeat' else 'that was new to her'} in the "
+                f"{plan.horizon_days} days from then, so {kind} cannot be judged. Nothing was "
+                "trained for it. Check that the product column is filled over the whole history."
+            )
         members = sorted(truth["member_id"].unique())
         active = set(baskets.active(as_of))
         frame = pd.DataFrame(

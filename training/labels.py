@@ -91,13 +91,24 @@ def data_ends(settings: Settings) -> date:
 
 
 def data_begins(settings: Settings) -> date:
-    """Return the programme-local day of the first purchase."""
+    """Return the programme-local day of the first purchase by a member.
+
+    Raises
+    ------
+    InputRefused : if all purchases are anonymous.
+    """
     lake = Lake(settings)
     day = rollups.local_sql("occurred_at", open_programme(settings).timezone)
     with engine.connect(settings) as connection:
-        first: date = connection.execute(
-            f"select cast(min({day}) as date) from ({lake.rows_sql('purchases', lake.ready())})"
+        first: date | None = connection.execute(
+            f"select cast(min({day}) as date) from ({lake.rows_sql('purchases', lake.ready())}) "
+            "where source_key is not null"
         ).fetchall()[0][0]
+    if first is None:
+        raise InputRefused(
+            f"No purchase in {settings.home} carries a member, so there is nobody to learn from. "
+            "Nothing was trained. Check the member column of the mapping and ingest again."
+        )
     return first
 
 

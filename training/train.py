@@ -18,6 +18,7 @@ from training.dataset import Baskets, Dataset
 from training.forecasts import (
     Candidate,
     Forecasts,
+    NothingToJudge,
     Progress,
     churn_forecasts,
     fit_value,
@@ -102,7 +103,17 @@ def train(
     wanted = _with_data(setting, _checked_targets(targets), named=bool(targets))
     for target in wanted:
         setting.plan(target)  # a history too short for one is refused before any is trained
-    return [_keep(setting, _JOBS[target](setting), trained_at) for target in wanted]
+    boards = []
+    for target in wanted:
+        try:
+            job = _JOBS[target](setting)
+        except NothingToJudge as error:
+            if targets:
+                raise
+            progress(f"{target}: left out. {error}")
+            continue
+        boards.append(_keep(setting, job, trained_at))
+    return boards
 
 
 def learn(

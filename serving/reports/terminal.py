@@ -1,9 +1,11 @@
 """Results on the terminal: what was read, which model won and by how much, who is at risk."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from features.ingest import Ingested
@@ -11,6 +13,8 @@ from features.snapshot import Snapshot
 from serving.batch import Scored
 from training.scores import RISK_BANDS
 
+# Paths and outside text are shown as they are, in one line, brackets and all.
+PLAIN: Mapping[str, Any] = {"markup": False, "soft_wrap": True}
 _COLOURS = {"error": "bold red", "warning": "yellow", "information": "dim"}
 
 
@@ -25,11 +29,11 @@ def show_ingested(console: Console, done: Ingested) -> None:
         words = f"{found.finding}; {found.how_to_fix}" if found.how_to_fix else found.finding
         table.add_row(
             found.step, f"[{_COLOURS[found.severity]}]{found.severity}[/]", found.table,
-            found.column, f"{found.count:,}", words,
+            escape(found.column), f"{found.count:,}", escape(words),
         )  # fmt: skip
     console.print(table)
     state = "nothing new" if done.batch_no is None else f"committed as batch {done.batch_no}"
-    console.print(f"{done.source}: {state}. Report: {done.report_path}", soft_wrap=True)
+    console.print(f"{done.source}: {state}. Report: {done.report_path}", **PLAIN)
 
 
 def show_snapshot(console: Console, built: Snapshot) -> None:
@@ -41,11 +45,11 @@ def show_snapshot(console: Console, built: Snapshot) -> None:
         f"{counts.get('dormant', 0):,} dormant), {features.shape[1] - 1} columns, feature set "
         f"{built.feature_set}, lake version {built.lake_version}."
     )
-    console.print(f"Kept in {built.path}", soft_wrap=True)
+    console.print(f"Kept in {built.path}", **PLAIN)
 
 
 def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
-    """Print one target's leaderboard, best on validation first."""
+    """Print one target's leaderboard, best on the test days first, the winner in green."""
     for population in board["populations"]:
         table = Table(
             title=f"{board['name']}, {population['name']} members ({population['rows']:,} rows, "
@@ -61,7 +65,7 @@ def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
             cells = [_figure(entry["metrics"].get(metric)) for metric in population["metrics"]]
             table.add_row(entry["name"], entry["role"], *cells, style=style)
         console.print(table)
-    console.print(board["verdict"], soft_wrap=True)
+    console.print(board["verdict"], **PLAIN)
     console.print()
 
 
@@ -83,7 +87,7 @@ def show_scores(console: Console, scored: Scored) -> None:
         )  # fmt: skip
     console.print(table)
     _show_at_risk(console, scored, members)
-    console.print(f"All of them: {scored.path}", soft_wrap=True)
+    console.print(f"All of them: {scored.path}", **PLAIN)
 
 
 def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> None:
@@ -98,7 +102,7 @@ def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> No
         table.add_column(heading, justify="left" if heading == "member" else "right")
     for member in risky.nlargest(5, "value_cents").to_dict(orient="records"):
         table.add_row(
-            str(member["member_id"]), f"{member['churn_probability']:.2f}",
+            escape(str(member["member_id"])), f"{member['churn_probability']:.2f}",
             str(member["churn_percentile"]),
             _money(member["value_cents"], scored.programme.currency),
         )  # fmt: skip

@@ -192,6 +192,23 @@ def test_a_member_who_only_ever_returned_is_not_one(home: Settings) -> None:
     assert snapshot.build(home, AS_OF).features().index.tolist() == ["bob"]
 
 
+def test_a_taste_of_long_ago_is_no_favourite(home: Settings) -> None:
+    rows = [
+        line("ann", MIDNIGHT - 500 * DAY, product_id="soap"),
+        line("bob", MIDNIGHT - 500 * DAY, product_id="soap"),
+        line("bob", MIDNIGHT - 2 * DAY, product_id="tea"),
+    ]
+    catalogue = [product("soap", "home"), product("tea", "drink")]
+    shop.take(home, Till([*rows, line(None, MIDNIGHT)], catalogue))
+
+    features = snapshot.build(home, AS_OF).features()
+
+    assert features["category_count"].to_dict() == {"ann": 1, "bob": 2}
+    assert features["category_count_364d"].to_dict() == {"ann": 0, "bob": 1}
+    assert features["top_category"].fillna("-").to_dict() == {"ann": "-", "bob": "drink"}
+    assert features["category_entropy"].fillna(-1).to_dict() == {"ann": -1, "bob": 0}
+
+
 def test_active_means_an_order_in_the_last_56_days(home: Settings) -> None:
     bought = {"ann": 56, "bob": 57, "cid": 1}
     # The clocks changed in between: 56 days ago is a date, not a number of hours.

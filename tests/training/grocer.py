@@ -21,7 +21,7 @@ from training.train import train
 FIRST_DAY = date(2023, 1, 2)
 N_DAYS = 65 * 7
 END = FIRST_DAY + timedelta(days=N_DAYS)
-N_MEMBERS, N_PRODUCTS = 360, 80
+N_MEMBERS, N_PRODUCTS = 300, 80
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 PROGRAMME = {"name": "grocer", "timezone": "Europe/Berlin", "currency": "EUR"}
 ALL_COLUMNS = {

@@ -168,15 +168,30 @@ def test_a_window_past_the_data_is_refused_and_the_latest_as_of_is_named(world: 
     assert found_in(world, ["told_late"], latest) == {"told_late": (1.0, 0.0)}
 
 
-def test_the_data_begin_and_end_on_days_of_the_programme() -> None:
+def test_the_data_begin_with_the_first_member_and_end_with_the_last_line() -> None:
     midnight = SPRING_BOUNDS[0]
-    till = Till([shop.line("ann", midnight - timedelta(minutes=1)), shop.line(None, midnight)])
+    minute = timedelta(minutes=1)
+    till = Till(
+        [
+            shop.line(None, midnight - timedelta(days=90)),
+            shop.line("ann", midnight - minute),
+            shop.line(None, midnight),
+        ]
+    )
 
     with shop.new_home() as home:
         shop.take(home, till)
 
         assert labels.data_begins(home) == SPRING - timedelta(days=1)
         assert labels.data_ends(home) == SPRING + timedelta(days=1)
+
+
+def test_purchases_that_are_all_anonymous_teach_nothing() -> None:
+    with shop.new_home() as home:
+        shop.take(home, Till([shop.line(None, IN_SPRING)]))
+
+        with pytest.raises(InputRefused, match=r"carries a member.*Nothing was trained"):
+            labels.data_begins(home)
 
 
 def test_nothing_ingested_is_not_ready(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from training import train as jobs
 from training.bundle import FACTS_FILE
 from training.config import TrainConfig
 from training.dataset import Dataset, Labelled
+from training.forecasts import NothingToJudge
 from training.promotion import CANDIDATE_TAG
 from training.tracking import connect
 from training.train import learn, stored_leaderboards, train
@@ -283,7 +284,7 @@ def test_labels_dealt_at_random_earn_a_c(
 @pytest.fixture(scope="module")
 def plain(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a home that knows of a purchase only who, when and how much."""
-    receipts = made_up.purchases(n_members=100, n_days=36 * 7)[["member", "at", "amount"]]
+    receipts = made_up.purchases(n_members=70, n_days=36 * 7)[["member", "at", "amount"]]
     return made_up.open_home(
         mlflow_template,
         tmp_path_factory.mktemp("plain"),
@@ -318,6 +319,19 @@ def test_a_recommender_without_products_is_refused_before_anything_is_trained(
         InputRefused, match=r"no product numbers, so repeat cannot.*Map the product"
     ):
         train(plain, tiny_config(), ["churn", "repeat"], NOW)
+
+
+def test_a_recommender_with_nothing_to_judge_is_left_out_unless_it_was_asked_for(
+    grocer: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    nothing = raising(NothingToJudge("nobody bought anything new."))
+    monkeypatch.setattr(jobs, "_JOBS", dict.fromkeys(NAMES, nothing))
+
+    assert train(grocer, tiny_config(), None, NOW, said.append) == []
+    assert "explore: left out. nobody bought anything new." in said
+    with pytest.raises(NothingToJudge):
+        train(grocer, tiny_config(), ["explore"], NOW)
 
 
 def test_too_short_a_history_for_one_target_is_refused_before_any_is_trained(

@@ -1,0 +1,122 @@
+"""What is printed: every figure that is defined, and outside text as it is."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from features.ingest import Ingested
+from features.usability import Finding, Report
+from serving.batch import Scored
+from serving.reports import terminal
+from tests.little_programme import AS_OF, LittleProgramme
+
+AWKWARD = "[/red] amount [bold]"
+
+
+def shown(show: Any, *facts: Any) -> str:
+    page = io.StringIO()
+    show(Console(file=page, width=200), *facts)
+    return page.getvalue()
+
+
+def board(**changes: Any) -> dict[str, Any]:
+    entries = [
+        {"name": "model", "role": "model", "metrics": {"AP": 0.51234, "RMSE": 12_345.6}},
+        {"name": "rule", "role": "rule", "metrics": {"AP": None, "RMSE": 99.5}},
+    ]
+    population = {
+        "name": "active",
+        "rows": 1_234,
+        "base_rate": 0.1,
+        "test_as_ofs": ["2017-11-06", "2017-12-04"],
+        "metrics": ["AP", "RMSE"],
+        "entries": entries,
+    }
+    content = {"name": "churn_28d", "populations": [population], "winner": "model"}
+    return content | {"verdict": "Skill [nan, nan]: grade C."} | changes
+
+
+def test_a_leaderboard_shows_every_figure_and_leaves_undefined_ones_blank() -> None:
+    page = shown(terminal.show_leaderboard, board())
+
+    title = "churn_28d, active members (1,234 rows, judged at 2017-11-06, 2017-12-04)"
+    assert title in " ".join(page.split())
+    (model,) = (line for line in page.splitlines() if "│ model" in line)
+    (rule,) = (line for line in page.splitlines() if "│ rule" in line)
+    assert [cell.strip() for cell in model.split("│")[1:-1]] == [
+        "model",
+        "model",
+        "0.5123",
+        "12,346",
+    ]
+    assert [cell.strip() for cell in rule.split("│")[1:-1]] == ["rule", "rule", "", "99.5000"]
+    assert "Skill [nan, nan]: grade C." in page
+
+
+@pytest.mark.parametrize(
+    ("batch_no", "state"), [(3, "committed as batch 3"), (None, "nothing new")]
+)
+def test_a_usability_report_is_shown_as_found(batch_no: int | None, state: str) -> None:
+    finding = Finding("cells", "error", "purchases", AWKWARD, 7, f"unreadable {AWKWARD}", "mend it")
+    report = Report("till", "shop", "2024-01-01", 3, (), (finding,), ())
+
+    page = shown(
+        terminal.show_ingested,
+        Ingested("till", batch_no, (), report, Path("reports/[3].json")),
+    )
+
+    assert f"unreadable {AWKWARD}; mend it" in page
+    assert f"till: {state}. Report: reports/[3].json" in page
+
+
+def test_a_snapshot_is_shown_with_its_members_and_its_key(trained: LittleProgramme) -> None:
+    page = " ".join(shown(terminal.show_snapshot, trained.snapshot).split())
+
+    members = trained.snapshot.features()
+    active = int((members["population"] == "active").sum())
+    assert f"Snapshot {AS_OF}: {len(members)} members ({active} active" in page
+    assert f"feature set {trained.snapshot.feature_set}" in page
+    assert f"Kept in {trained.snapshot.path}" in page
+
+
+def scored(trained: LittleProgramme, bands: list[str], probabilities: list[float]) -> Scored:
+    members = pd.DataFrame(
+        {
+            "member_id": [f"{AWKWARD}{number}" for number in range(len(bands))],
+            "churn_risk_band": bands,
+            "churn_population": "active",
+            "churn_probability": probabilities,
+            "churn_percentile": 50,
+            "value_cents": [100_000.0 * (number + 1) for number in range(len(bands))],
+        }
+    )
+    return Scored(Path("[scores].parquet"), AS_OF, trained.programme, members)
+
+
+def test_scores_are_summed_by_band_and_the_most_valuable_at_risk_are_named(
+    trained: LittleProgramme,
+) -> None:
+    page = shown(terminal.show_scores, scored(trained, ["high", "high", "low"], [0.7, 0.9, 0.1]))
+
+    (high,) = (line for line in page.splitlines() if "│ high" in line)
+    assert [cell.strip() for cell in high.split("│")[1:-1]] == [
+        "high",
+        "2",
+        "2",
+        "0.80",
+        "3,000 EUR",
+    ]
+    assert page.index(f"{AWKWARD}1") < page.index(f"{AWKWARD}0")
+    assert f"{AWKWARD}2" not in page
+    assert "All of them: [scores].parquet" in page
+
+
+def test_where_nobody_is_at_risk_nobody_is_named(trained: LittleProgramme) -> None:
+    page = shown(terminal.show_scores, scored(trained, ["low"], [0.1]))
+
+    assert "at risk" not in page
+    assert "1 members scored" in page
