@@ -48,7 +48,7 @@ class Snapshot:
 
     @property
     def data_as_of(self) -> datetime:
-        """Return the UTC instant of the last purchase it knows."""
+        """Return the UTC instant at which we last came to know of a purchase that is in it."""
         meta = json.loads((self.path / META).read_text("utf-8"))
         return datetime.fromisoformat(meta["data_as_of"])
 
@@ -234,7 +234,7 @@ def _write(
     lake, manifest = snapshot._lake()
     midnight = table.midnight_sql(snapshot.as_of, snapshot.programme.timezone)
     last = connection.execute(
-        f"select max(occurred_at) from ({lake.rows_sql('purchases', manifest)}) "
+        f"select max(known_at) from ({lake.rows_sql('purchases', manifest)}) "
         f"where known_at < {midnight} and occurred_at < {midnight}"
     ).fetchall()[0][0]
     write_json(
