@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from programme.errors import InputRefused, PerennialError
-from programme.settings import Settings
+from programme.settings import Settings, open_programme
 
 # No stored model may run code, and libraries do not report home.
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
@@ -37,7 +37,9 @@ complaints = Console(stderr=True, width=_WIDTH)
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of the programme; PERENNIAL_HOME where not given."),
+    typer.Option(
+        "--home", help="Folder of the programme. [default: PERENNIAL_HOME, else var/programme]"
+    ),
 ]
 AsOfOption = Annotated[
     str | None,
@@ -154,6 +156,7 @@ def promote(
     from training import registry
 
     settings = _settings(home)
+    open_programme(settings)
     if back == (version is not None):
         raise InputRefused(
             "Say either a version or --roll-back. Nothing was promoted. "

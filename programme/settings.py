@@ -40,7 +40,7 @@ class Programme(BaseModel):
         try:
             calendar.zone(name)
         except InputRefused as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(f"there is no timezone {name!r}; use an IANA name") from error
         return name
 
     def as_toml(self) -> str:

@@ -39,7 +39,7 @@ class Live:
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
-        self._reason = "The champions have not been looked for yet. Ask again in a few seconds."
+        self._reason = "The champions are being loaded. Ask again in a few seconds."
         self._stopped = threading.Event()
 
     @property

@@ -83,7 +83,9 @@ def plan(
         raise InputRefused(
             f"{(ends - begins).days} days of history, from {begins} to {ends}, are too few to "
             f"learn, choose and judge forward in time with a horizon of {horizon_days} days. "
-            f"Nothing was trained. {needed} days are needed: wait, or shorten the horizon."
+            f"Nothing was trained. {needed} days are needed: wait, or name the targets whose "
+            "horizon is shorter (perennial train churn), or state shorter horizons when the "
+            "programme's first rows are ingested into a new home."
         )
     n_tests = min(tests, max(1, len(possible) - validations))
     ordered = tuple(reversed(possible))

@@ -94,8 +94,8 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
         if isinstance(error, UnicodeDecodeError):
             what = f"the byte 0x{error.object[error.start]:02x} has no meaning there"
         raise InputRefused(
-            f"{path} is not {encoding}: soon after line {number}, {what}. Nothing was read. "
-            "Name the real encoding in [file] of the mapping, for example gb18030 or latin-1."
+            f"{path} is not {encoding}: on line {number + 1} or soon after, {what}. Nothing was "
+            "read. Name the real encoding in [file] of the mapping, for example gb18030 or latin-1."
         ) from error
 
 

@@ -160,7 +160,7 @@ def test_a_quote_left_open_costs_one_line_of_a_long_file(tmp_path: Path) -> None
         ("a,c\n1,2\n", {}, "no column 'b'; it has 'a', 'c'"),
         ("a;b\n1;2\n", {}, "no column 'b'; it has 'a;b'"),
         ("a,b,a\n", {}, "names the column 'a' twice"),
-        (b"a,b\n1,x\n2,\xff\n", {}, "is not utf-8: soon after line"),
+        (b"a,b\n1,x\n2,\xff\n", {}, "is not utf-8: on line 1 or soon after"),
         ("a,b\n1,\u4e2d\n".encode("gb18030"), {}, "gb18030"),
         ("a,b\n", {"encoding": "klingon"}, "no encoding 'klingon'"),
         ("a,b\n", {"encoding": "hex"}, "no encoding 'hex'"),
