@@ -1,7 +1,7 @@
 """Who becomes champion: the first, a better recipe, a refresh that lost nothing; nobody else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from training.promotion import CANDIDATE_TAG, Job
 from training.registry import RegisteredModel
 from training.rows import MemberRows
 from training.splits import Plan, plan
+from training.surrogate import ValueSurrogate
 
 N = 200
 CONFIG = TrainConfig(draws=100)
@@ -181,6 +182,9 @@ class Parrot:
         assert len(features) == len(self.answers)
         return self.answers
 
+    def predict(self, rows: MemberRows) -> NDArray[np.float64]:
+        return self.raw_score(rows.features)
+
 
 class Present(Dataset):
     """The members of the job, at any day."""
@@ -235,7 +239,8 @@ def test_the_same_recipe_without_a_newer_test_day_is_a_refresh(refreshed: Fake) 
 
 
 def test_a_refresh_as_good_as_the_champion_itself_replaces_it(refreshed: Fake) -> None:
-    refreshed.bundle = champion_of(SERVED, learned_until=PLAN.test[0])
+    # It learned from the first test day, so only the last is left to compare on.
+    refreshed.bundle = champion_of(SERVED, learned_until=PLAN.test[-1])
 
     earned, why = decide(job(trees=SERVED))
 
@@ -245,7 +250,8 @@ def test_a_refresh_as_good_as_the_champion_itself_replaces_it(refreshed: Fake) -
 
 
 def test_a_refresh_that_lost_to_the_champion_stays_a_challenger(refreshed: Fake) -> None:
-    refreshed.bundle = champion_of(CHURNED, learned_until=PLAN.test[0])
+    beyond_belief = PlattCalibration(slope=0.1, intercept=5.0)  # so that only the order decides
+    refreshed.bundle = champion_of(CHURNED, learned_until=PLAN.test[0], calibration=beyond_belief)
 
     earned, why = decide(job(trees=noisy(0.8, 5), recency=noisy(9, 6), network=noisy(3, 7)))
 
@@ -268,6 +274,27 @@ def test_a_refresh_whose_calibration_got_worse_stays_a_challenger(refreshed: Fak
 
     assert (earned, refreshed.promoted) == (False, [])
     assert "calibration error +" in why
+
+
+@pytest.mark.parametrize(("champions", "earned"), [(SERVED, True), (CHURNED, False)])
+def test_a_refresh_of_value_is_compared_with_what_the_champion_expects(
+    refreshed: Fake, champions: NDArray[np.float64], earned: bool
+) -> None:
+    churn = job(trees=SERVED, recency=noisy(9, 6), network=noisy(9, 7))
+    board = leaderboard.judge(
+        leaderboard.VALUE, churn.forecasts, CANDIDATES, PLAN, seed=1, draws=CONFIG.draws
+    )
+    churner = champion_of(champions, learned_until=PLAN.test[0])
+    refreshed.bundle = Bundle(
+        churner.model, replace(churner.facts, target="value"), surrogate=ValueSurrogate(seed=1)
+    )
+    value = Job("value", leaderboard.VALUE, CANDIDATES, churn.forecasts, board, None)
+    assert board.served == "trees"
+
+    decided, why = decide(value)
+
+    assert decided is earned
+    assert why.endswith("Gini.")
 
 
 def test_a_champion_that_cannot_be_loaded_is_replaced(refreshed: Fake) -> None:

@@ -199,6 +199,25 @@ def test_training_again_on_the_same_data_refreshes_the_champion(again: Trained) 
     assert "same recipe" in board["promotion"]
 
 
+def test_on_newer_data_a_refresh_meets_the_champion_itself(
+    mlflow_template: Path, tmp_path: Path
+) -> None:
+    receipts = made_up.purchases(n_members=70, n_days=36 * 7)
+    known = receipts["at"] < f"{FIRST_DAY + timedelta(weeks=32)}"
+    settings = made_up.open_home(mlflow_template, tmp_path, receipts[known], value_horizon_days=28)
+    first = train(settings, tiny_config(), ["churn", "repeat"], NOW)
+
+    made_up.take(settings, receipts, value_horizon_days=28)
+    second = train(settings, tiny_config(), ["churn", "repeat"], NOW)
+
+    for before, after in zip(first, second, strict=True):
+        assert after["populations"][0]["test_as_ofs"][-1] == str(FIRST_DAY + timedelta(weeks=32))
+        assert after["served"] == before["served"]
+        assert "promoted; the same recipe, refreshed: " in after["promotion"]
+        assert after["version"] == 2
+        assert registry.champion_version(settings, after["name"]) == 2
+
+
 def history(settings: Settings, target: str) -> tuple[int, int, dict[str, int | None]]:
     """Return how many runs failed, how many versions there are, and where the aliases point."""
     client, name = connect(settings), NAMES[target]
