@@ -81,8 +81,19 @@ def ingest(
 
 
 @app.command(epilog="Example: perennial features --as-of 2017-12-04 --home var/completejourney")
-def features(as_of: AsOfOption = None, home: HomeOption = None) -> None:
+def features(
+    as_of: AsOfOption = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print every column as Markdown; nothing is built.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
     """Build the feature snapshot of one day, or show the one that is there."""
+    if listed:
+        from features.listing import as_markdown
+
+        sys.stdout.write(as_markdown())
+        return
     from features import snapshot
     from programme.calendar import parse_day
     from serving.reports.terminal import show_snapshot
@@ -91,7 +102,7 @@ def features(as_of: AsOfOption = None, home: HomeOption = None) -> None:
     with _progress("features") as progress:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
         progress(f"building {day}")
-        built = snapshot.build(settings, day)
+        built = snapshot.build(settings, day, progress)
         progress("listing the products members bought")
         built.products()
     show_snapshot(console, built)

@@ -140,8 +140,9 @@ def _work(
         )
 
     def features(connection: duckdb.DuckDBPyConnection, as_of: date) -> None:
-        table.prepare(connection, lake, manifest, as_of, programme.timezone)
-        sql = table.select_sql(programme.active_days)
+        used = table.prepare(connection, lake, manifest, as_of, programme.timezone)
+        table.compute(connection)
+        sql = table.select_sql(programme.active_days, used.tables)
         engine.copy_to_parquet(connection, sql, scratch / "features.parquet")
 
     def from_raw(connection: duckdb.DuckDBPyConnection) -> None:

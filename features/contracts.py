@@ -6,30 +6,47 @@ Instants are stored as timestamps without a zone and are always UTC.
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "instant", "cents", "double", "integer", "boolean"]
+Kind = Literal["text", "instant", "cents", "points", "double", "boolean"]
 
 SQL_TYPE: dict[Kind, str] = {
     "text": "varchar",
     "instant": "timestamp",
     "cents": "bigint",
+    "points": "bigint",
     "double": "double",
-    "integer": "bigint",
     "boolean": "boolean",
 }
 TEXT_LENGTH_MAX = 1_000
 MEMBER_KEY_LENGTH_MAX = 64
 # A till line over ten million units of currency is a slipped decimal point, not a purchase.
 CENTS_MAX = 1_000_000_000
+# What is summed is summed in whole thousandths and points: these leave room for every sum.
+AMOUNT_WITHIN = "between -1e9 and 1e9"
+POINTS_WITHIN = "between -1e12 and 1e12"
+EVENT_KINDS = (
+    "view", "click", "search", "cart", "favourite", "share", "review", "check_in", "visit",
+    "sign_up", "referral", "live_stream", "event", "survey", "service", "complaint",
+)  # fmt: skip
+CONTACT_KINDS = ("sent", "delivered", "opened", "clicked", "redeemed", "opted_out", "bounced")
+POINTS_KINDS = (
+    "EARN", "REDEEM", "EXPIRE", "ADJUST", "REVERSE", "TRANSFER", "ACTIVATE", "OPENING",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column of an accepted table."""
+    """One column of an accepted table.
+
+    `kinds` are the only words it may hold; `within` is what a number of it fulfils, as the SQL
+    that follows the column's name.
+    """
 
     name: str
     kind: Kind
     meaning: str
     required: bool = False
+    kinds: tuple[str, ...] = ()
+    within: str = ""
 
     @property
     def sql_type(self) -> str:
@@ -39,11 +56,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """An accepted table; its rows are versions of what `key` names."""
+    """An accepted table; its rows are versions of what `key` names.
+
+    `faults` are what columns can have wrong together: SQL tests, each with 'reason:column'.
+    """
 
     name: str
     key: tuple[str, ...]
     fields: tuple[Field, ...]
+    faults: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a table whose key names a column it does not have."""
@@ -78,7 +99,7 @@ PURCHASES = Table(
         _SOURCE_KEY,
         _OCCURRED,
         Field("product_id", "text", "what was bought"),
-        Field("quantity", "double", "units; negative: returned"),
+        Field("quantity", "double", "units; negative: returned", within=AMOUNT_WITHIN),
         Field("net_cents", "cents", "what the shop received; negative: returned", required=True),
         Field("discount_cents", "cents", "taken off by the shop"),
         Field("coupon_cents", "cents", "paid with coupons"),
@@ -102,6 +123,7 @@ PRODUCTS = Table(
         Field("private_label", "boolean", "the shop's own brand"),
         Field("price_cents", "cents", "list price"),
         Field("margin_rate", "double", "margin over price"),
+        Field("size", "double", "contents: grams, millilitres or pieces", within="> 0"),
         _KNOWN,
     ),
 )
@@ -145,7 +167,7 @@ CONTACTS = Table(
     key=("contact_id", "kind"),
     fields=(
         Field("contact_id", "text", "one message to one member", required=True),
-        Field("kind", "text", "sent, opened, redeemed, ...", required=True),
+        Field("kind", "text", "what became of it", required=True, kinds=CONTACT_KINDS),
         _OCCURRED,
         Field("member_id", "text", "to whom", required=True),
         Field("decision_id", "text", "the decision that made it"),
@@ -153,13 +175,78 @@ CONTACTS = Table(
         Field("channel", "text", "mail, e-mail, app"),
         Field("offer", "text", "what was offered"),
         Field("arm", "text", "arm of the experiment"),
-        Field("propensity", "double", "chance with which it was chosen"),
+        Field("propensity", "double", "chance with which it was chosen", within="between 0 and 1"),
+        _KNOWN,
+    ),
+)
+EVENTS = Table(
+    "events",
+    key=("event_id",),
+    fields=(
+        Field("event_id", "text", "one thing that happened", required=True),
+        _SOURCE,
+        _SOURCE_KEY,
+        _OCCURRED,
+        Field("kind", "text", "what she did", required=True, kinds=EVENT_KINDS),
+        Field("product_id", "text", "what it was about"),
+        Field("channel", "text", "shop, web, app"),
+        Field("duration_seconds", "double", "how long it took", within="between 0 and 1e9"),
+        Field("value", "double", "stars, score, amount: as its kind means it"),
+        _KNOWN,
+    ),
+)
+POINTS = Table(
+    "points",
+    key=("posting_id",),
+    fields=(
+        Field("posting_id", "text", "one posting", required=True),
+        _OCCURRED,
+        Field("member_id", "text", "whose points", required=True),
+        Field("kind", "text", "why they moved", required=True, kinds=POINTS_KINDS),
+        Field(
+            "points", "points", "change of what she can spend, in the smallest unit",
+            required=True, within=POINTS_WITHIN,
+        ),
+        # May lie ahead: only what happened or was known must not.
+        Field("expires_at", "instant", "first moment they are worth nothing; absent: never"),
+        Field("tier", "text", "her status level after it"),
+        _KNOWN,
+    ),
+    faults=(
+        ("kind = 'EARN' and points < 0", "wrong_sign:points"),
+        ("kind in ('REDEEM', 'EXPIRE') and points > 0", "wrong_sign:points"),
+    ),
+)  # fmt: skip
+CONSENTS = Table(
+    "consents",
+    key=("member_id", "channel", "purpose", "occurred_at"),
+    fields=(
+        Field("member_id", "text", "who said it", required=True),
+        Field("channel", "text", "mail, e-mail, app", required=True),
+        Field("purpose", "text", "what for", required=True),
+        _OCCURRED,
+        Field("granted", "boolean", "yes or no", required=True),
+        Field("proof", "text", "where it is written"),
+        _KNOWN,
+    ),
+)
+STOCK = Table(
+    "stock",
+    key=("product_id", "store_id", "known_at"),
+    fields=(
+        Field("product_id", "text", "what is stocked", required=True),
+        Field("store_id", "text", "where", required=True),
+        Field("available", "double", "units on hand", required=True, within=AMOUNT_WITHIN),
         _KNOWN,
     ),
 )
 TABLES = {
-    table.name: table for table in (PURCHASES, PRODUCTS, MEMBERS, IDENTITIES, CAMPAIGNS, CONTACTS)
-}
+    table.name: table
+    for table in (
+        PURCHASES, PRODUCTS, MEMBERS, IDENTITIES, CAMPAIGNS, CONTACTS, EVENTS, POINTS, CONSENTS,
+        STOCK,
+    )
+}  # fmt: skip
 
 
 def problem_sql(table: Table, readable_until: str) -> str:
@@ -183,25 +270,31 @@ def problem_sql(table: Table, readable_until: str) -> str:
             cases.append((f"{field.name} >= {readable_until}", f"in_the_future:{field.name}"))
     if "occurred_at" in table.column_names:
         cases.append(("known_at < occurred_at", "known_before_it_happened:known_at"))
+    cases += table.faults
     whens = "\n".join(f"when {test} then '{reason}'" for test, reason in cases)
     return f"case {whens} end"
 
 
 def _limits(field: Field) -> list[tuple[str, str]]:
-    name = field.name
+    name, limits = field.name, []
     if field.kind == "text":
         longest = MEMBER_KEY_LENGTH_MAX if name in ("member_id", "source_key") else TEXT_LENGTH_MAX
-        return [
+        limits += [
             (f"length({name}) > {longest}", "too_long"),
             (f"contains({name}, chr(0))", "nul_character"),
         ]
+    if field.kinds:
+        known = ", ".join(f"'{kind}'" for kind in field.kinds)
+        limits.append((f"{name} not in ({known})", "unknown_kind"))
     if field.kind == "cents":
-        return [(f"abs({name}) > {CENTS_MAX}", "out_of_range")]
+        limits.append((f"abs({name}) > {CENTS_MAX}", "out_of_range"))
     if field.kind == "double":
-        return [(f"not isfinite({name})", "not_a_number")]
+        limits.append((f"not isfinite({name})", "not_a_number"))
+    if field.within:
+        limits.append((f"not ({name} {field.within})", "out_of_range"))
     if field.kind == "instant":
-        return [(f"{name} < timestamp '1970-01-01'", "out_of_range")]
-    return []
+        limits.append((f"{name} < timestamp '1970-01-01' or not isfinite({name})", "out_of_range"))
+    return limits
 
 
 HOW_TO_FIX = {
@@ -209,8 +302,10 @@ HOW_TO_FIX = {
     "unreadable": "correct the value, or say its format in the mapping",
     "too_long": f"keep members to {MEMBER_KEY_LENGTH_MAX} letters, other text to {TEXT_LENGTH_MAX}",
     "nul_character": "remove the NUL character",
+    "unknown_kind": "use the contract's word, or translate yours in the mapping: kinds = {...}",
     "out_of_range": "check the unit and the decimal sign",
     "not_a_number": "replace NaN or infinity by a number or leave the cell empty",
+    "wrong_sign": "points earned are positive, points spent or expired negative",
     "in_the_future": "check the timezone in the mapping and the till's clock",
     "known_before_it_happened": "known_at must not precede occurred_at: check both columns",
     "conflicting_duplicate": "a correction needs a later known_at than the row it corrects",

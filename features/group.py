@@ -14,8 +14,10 @@ Absent = float | None
 class Column:
     """One feature column.
 
-    `sql` is an aggregate over the rows of its group. A column with use "report" is shown to
-    people and refused by training: text, and whatever a tier decided.
+    `sql` is an aggregate over the rows of its group. `absent` is what it holds for a member the
+    group has no rows of; None leaves it empty, and `empty` says when that is, where the group's
+    own sentence does not fit. A column with use "report" is shown to people and refused by
+    training: text, and whatever a tier decided.
     """
 
     name: str
@@ -24,16 +26,35 @@ class Column:
     sql: str
     absent: Absent = None
     use: Use = "model"
+    empty: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Return whether the column holds names, not numbers."""
+        return self.unit == "name"
 
 
 @dataclass(frozen=True)
 class FeatureGroup:
-    """Columns that one SELECT computes: `rows` gives what is aggregated per member."""
+    """Columns that one SELECT computes: `rows` gives what is aggregated per member.
+
+    Parameters
+    ----------
+    name, meaning : for people, and for the SQL
+    rows : a SELECT over prepared relations, with `member_id`
+    columns : in table order
+    reads : contract tables without whose rows every column is empty for everybody
+    empty : when a column without a number for absence is empty
+    by_line : the rows are nearly as many as purchase lines: made for some members at a time
+    """
 
     name: str
     meaning: str
     rows: str
     columns: tuple[Column, ...]
+    reads: tuple[str, ...] = ("purchases",)
+    empty: str = "nothing to measure it on"
+    by_line: bool = False
 
     def __post_init__(self) -> None:
         """Refuse two columns of one name."""

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,23 +15,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features import engine, rollups, sequences, table
+from features import engine, reference, rollups, sequences, table
 from features.clock import clock_of
 from features.lake import Lake, Manifest
+from features.reference import Reference
 from programme.calendar import coming_midnight
 from programme.errors import InputRefused, NotReady
-from programme.files import sync_file, sync_folder, write_json
+from programme.files import sync_file, sync_folder, write_durably, write_json
 from programme.settings import Programme, Settings, open_programme
 
 FEATURES, PRODUCTS, META = "features.parquet", "products.parquet", "meta.json"
+REFERENCE = "reference.json"
+# When newer rows touch a larger share of the members, everything is computed anew, with reference
+# tables of its own: a backfilled year must not be judged by the season of the sample before it.
+REBUILD_ABOVE = 0.1
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What was known of every member at one `as_of`; its files never change.
 
-    The key is (`as_of`, `feature_set`, `lake_version`). Parts beside the feature table are made
-    from the same lake version when they are first asked for.
+    The key is (`as_of`, `feature_set`, `lake_version`, `reference_digest`). Parts beside the
+    feature table are made from the same lake version when they are first asked for.
     """
 
     settings: Settings
@@ -39,12 +44,18 @@ class Snapshot:
     as_of: date
     feature_set: str
     lake_version: int
+    reference_digest: str
 
     @property
     def path(self) -> Path:
         """Return the folder of this snapshot."""
-        name = f"{self.as_of}_{self.feature_set}_{self.lake_version:06d}"
+        name = f"{self.as_of}_{self.feature_set}_{self.lake_version:06d}_{self.reference_digest}"
         return self.settings.home / "snapshots" / name
+
+    @property
+    def reference(self) -> Reference:
+        """Return the reference tables its features were measured against."""
+        return Reference.from_json((self.path / REFERENCE).read_text("utf-8"))
 
     @property
     def data_as_of(self) -> datetime:
@@ -69,7 +80,7 @@ class Snapshot:
         member_ids in the order of `features`, and an array of shape
         (n_members, n_weeks, 4): orders, net spend, discount and returned value, in cents
         """
-        with self._prepared() as connection:
+        with self.prepared() as connection:
             members = [str(row[0]) for row in connection.execute(
                 f"select member_id from read_parquet({engine.text(self.path / FEATURES)}) "
                 "order by member_id"
@@ -86,7 +97,7 @@ class Snapshot:
         """
         path = self.path / PRODUCTS
         if not path.exists():
-            with self._prepared() as connection:
+            with self.prepared() as connection:
                 unfinished = path.with_suffix(f".{_writer()}.unfinished")
                 lake, manifest = self._lake()
                 zone = self.programme.timezone
@@ -109,19 +120,33 @@ class Snapshot:
         return lake, lake.manifest().up_to(self.lake_version)
 
     @contextmanager
-    def _prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open an engine with the inputs of this snapshot made."""
+    def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open an engine with the relations this snapshot was computed from."""
         lake, manifest = self._lake()
         with engine.connect(self.settings) as connection:
-            table.prepare(connection, lake, manifest, self.as_of, self.programme.timezone)
+            table.prepare(
+                connection, lake, manifest, self.as_of, self.programme.timezone,
+                frozen=self.reference,
+            )  # fmt: skip
             yield connection
 
 
-def build(settings: Settings, as_of: date) -> Snapshot:
+def build(
+    settings: Settings,
+    as_of: date,
+    progress: Callable[[str], None] = lambda _: None,
+    frozen: Reference | None = None,
+) -> Snapshot:
     """Return the snapshot of `as_of` over the present lake, built if it is not there.
 
     A snapshot of the same `as_of` over an earlier lake is the starting point: only the members
-    that newer rows touch are computed again.
+    that newer rows touch are computed again, against the same reference tables.
+
+    Parameters
+    ----------
+    progress : told what is being done
+    frozen : reference tables to compute every member against; None measures them, or takes
+        those of the starting point
 
     Raises
     ------
@@ -131,15 +156,19 @@ def build(settings: Settings, as_of: date) -> Snapshot:
     programme = open_programme(settings)
     lake = Lake(settings)
     manifest = lake.ready()
-    snapshot = Snapshot(settings, programme, as_of, table.feature_set(), manifest.lake_version)
-    if (snapshot.path / META).exists():
-        return snapshot
+    present = _present(settings, programme, as_of)
+    if frozen is not None:
+        present = [one for one in present if one.reference_digest == frozen.digest]
+    for snapshot in present:
+        if snapshot.lake_version == manifest.lake_version:
+            return snapshot
     with engine.connect(settings) as connection:
-        _refuse_outside_data(connection, lake, manifest, as_of, programme.timezone)
-        base = _base_of(snapshot)
-        sql, touched = _table_sql(connection, snapshot, lake, manifest, base)
-        _write(connection, snapshot, sql, base, touched)
-    return snapshot
+        making = _Making(connection, lake, manifest, programme, as_of, progress)
+        making.refuse_outside_data()
+        base = max(present, key=lambda one: one.lake_version, default=None)
+        if base is None or frozen is not None:
+            return making.whole(settings, frozen)
+        return making.grow(settings, base)
 
 
 def default_as_of(settings: Settings) -> date:
@@ -161,127 +190,164 @@ def latest(settings: Settings) -> Snapshot:
     NotReady : if there is none.
     """
     programme = open_programme(settings)
-    wanted = table.feature_set()
-    found = []
-    for meta in sorted((settings.home / "snapshots").glob(f"*_{wanted}_*/{META}")):
-        day, feature_set, version = meta.parent.name.split("_")
-        found.append(
-            Snapshot(settings, programme, date.fromisoformat(day), feature_set, int(version))
-        )
+    found = _present(settings, programme, None)
     if not found:
         raise NotReady(
-            f"{settings.home} holds no snapshot of feature set {wanted}. Nothing was scored. "
+            f"{settings.home / 'snapshots'} holds no snapshot of feature set "
+            f"{table.feature_set()}. Nothing was scored. "
             f"Build one: perennial features --home {settings.home}"
         )
     return max(found, key=lambda snapshot: (snapshot.as_of, snapshot.lake_version))
 
 
-def _base_of(snapshot: Snapshot) -> Snapshot | None:
-    """Return the newest snapshot of the same `as_of` and features over an earlier lake."""
-    folder = snapshot.settings.home / "snapshots"
-    versions = [
-        int(meta.parent.name.rsplit("_", 1)[1])
-        for meta in folder.glob(f"{snapshot.as_of}_{snapshot.feature_set}_*/{META}")
-    ]
-    earlier = [version for version in versions if version < snapshot.lake_version]
-    if not earlier:
-        return None
-    return Snapshot(
-        snapshot.settings, snapshot.programme, snapshot.as_of, snapshot.feature_set, max(earlier)
-    )
+def before(settings: Settings, as_of: date) -> list[Snapshot]:
+    """Return the snapshots of earlier days that this code built, the newest first."""
+    found = _present(settings, open_programme(settings), None)
+    earlier = [snapshot for snapshot in found if snapshot.as_of < as_of]
+    return sorted(earlier, key=lambda one: (one.as_of, one.lake_version), reverse=True)
 
 
-def _table_sql(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    lake: Lake,
-    manifest: Manifest,
-    base: Snapshot | None,
-) -> tuple[str, int | None]:
-    """Return the SELECT that makes the table, and how many members it computes (None: all)."""
-    zone, active = snapshot.programme.timezone, snapshot.programme.active_days
-    newer = manifest.after(base.lake_version) if base is not None else manifest
-    # A moved identity can empty one member and fill another: rare, so everything is rebuilt.
-    if base is None or lake.paths("identities", newer):
-        table.prepare(connection, lake, manifest, snapshot.as_of, zone)
-        return table.select_sql(active), None
-    table.resolve(connection, lake, manifest, snapshot.as_of, zone)
-    day = f"date {engine.text(snapshot.as_of)}"
-    members = table.with_member(rollups.touched_members_sql(lake, newer, day))
-    connection.execute(
-        f"create or replace temp table touched as select distinct member_id from ({members})"
-    )
-    touched = int(connection.execute("select count(*) from touched").fetchall()[0][0])
-    table.prepare(connection, lake, manifest, snapshot.as_of, zone, "select member_id from touched")
-    kept = f"""select * from read_parquet({engine.text(base.path / FEATURES)})
-        where member_id not in (select member_id from touched)"""
-    fresh = table.select_sql(active)
-    return f"select * from (({fresh}) union all by name ({kept})) order by member_id", touched
+def _present(settings: Settings, programme: Programme, as_of: date | None) -> list[Snapshot]:
+    """Return the finished snapshots of this code's feature set, of one day or of all."""
+    wanted = table.feature_set()
+    day = "*" if as_of is None else str(as_of)
+    found = []
+    for meta in sorted((settings.home / "snapshots").glob(f"{day}_{wanted}_*_*/{META}")):
+        named, feature_set, version, digest = meta.parent.name.split("_")
+        found.append(
+            Snapshot(
+                settings, programme, date.fromisoformat(named), feature_set, int(version), digest
+            )
+        )
+    return found
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    sql: str,
-    base: Snapshot | None,
-    touched: int | None,
-) -> None:
-    """Write the snapshot beside the others: a folder that appears whole or not at all."""
-    unfinished = snapshot.path.with_name(f".{snapshot.path.name}.{_writer()}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    members = engine.copy_to_parquet(connection, sql, unfinished / FEATURES)
-    sync_file(unfinished / FEATURES)
-    lake, manifest = snapshot._lake()
-    midnight = table.midnight_sql(snapshot.as_of, snapshot.programme.timezone)
-    last = connection.execute(
-        f"select max(known_at) from ({lake.rows_sql('purchases', manifest)}) "
-        f"where known_at < {midnight} and occurred_at < {midnight}"
-    ).fetchall()[0][0]
-    write_json(
-        unfinished / META,
-        {
-            "as_of": snapshot.as_of,
-            "feature_set": snapshot.feature_set,
-            "lake_version": snapshot.lake_version,
-            "data_as_of": last.replace(tzinfo=UTC).isoformat(),
-            "members": members,
-            "computed_members": members if touched is None else touched,
-            "built_on": base.lake_version if base is not None and touched is not None else None,
-        },
-    )
-    try:
-        unfinished.rename(snapshot.path)
-    except OSError:
-        # Another process finished the same snapshot first; theirs is equal, ours goes.
-        shutil.rmtree(unfinished)
-        if not (snapshot.path / META).exists():
-            raise
-    sync_folder(snapshot.path.parent)
+@dataclass
+class _Making:
+    """One snapshot in the making."""
+
+    connection: duckdb.DuckDBPyConnection
+    lake: Lake
+    manifest: Manifest
+    programme: Programme
+    as_of: date
+    progress: Callable[[str], None]
+
+    @property
+    def midnight(self) -> str:
+        return table.midnight_sql(self.as_of, self.programme.timezone)
+
+    def whole(self, settings: Settings, frozen: Reference | None = None) -> Snapshot:
+        """Compute every member, against reference tables measured now unless they are given."""
+        self.progress("reading what was known")
+        measured = self._prepare(frozen=frozen)
+        table.compute(self.connection, self.progress)
+        sql = table.select_sql(self.programme.active_days, measured.tables)
+        return self._write(settings, sql, measured, None, None)
+
+    def grow(self, settings: Settings, base: Snapshot) -> Snapshot:
+        """Compute the members that newer rows touch; take the others as they are."""
+        newer = self.manifest.after(base.lake_version)
+        frozen = base.reference
+        known = reference.known_tables(self.connection, self.lake, self.manifest, self.midnight)
+        # A moved identity can empty one member and fill another, and the first row of a feed
+        # says something of everybody: rare, so everything is rebuilt.
+        if self.lake.paths("identities", newer) or known != frozen.tables:
+            return self.whole(settings)
+        touched = self._touched(newer)
+        members = int(json.loads((base.path / META).read_text("utf-8"))["members"])
+        if touched > REBUILD_ABOVE * members:
+            return self.whole(settings)
+        self.progress(f"computing {touched} members again")
+        self._prepare("select member_id from touched", frozen)
+        table.compute(self.connection, self.progress)
+        fresh = table.select_sql(self.programme.active_days, frozen.tables)
+        kept = f"""select * from read_parquet({engine.text(base.path / FEATURES)})
+            where member_id not in (select member_id from touched)"""
+        sql = f"select * from (({fresh}) union all by name ({kept})) order by member_id"
+        return self._write(settings, sql, frozen, base, touched)
+
+    def _prepare(self, only: str | None = None, frozen: Reference | None = None) -> Reference:
+        return table.prepare(
+            self.connection, self.lake, self.manifest, self.as_of, self.programme.timezone,
+            only, frozen,
+        )  # fmt: skip
+
+    def _touched(self, newer: Manifest) -> int:
+        """Make the temp table `touched`; return how many members are in it."""
+        table.resolve(
+            self.connection, self.lake, self.manifest, self.as_of, self.programme.timezone
+        )
+        self.connection.execute(
+            f"create or replace temp table touched as select distinct member_id from "
+            f"({table.touched_sql(self.lake, newer, self.as_of, self.programme.timezone)})"
+        )
+        return int(self.connection.execute("select count(*) from touched").fetchall()[0][0])
+
+    def _write(
+        self,
+        settings: Settings,
+        sql: str,
+        used: Reference,
+        base: Snapshot | None,
+        touched: int | None,
+    ) -> Snapshot:
+        """Write the snapshot beside the others: a folder that appears whole or not at all."""
+        snapshot = Snapshot(
+            settings, self.programme, self.as_of, table.feature_set(),
+            self.manifest.lake_version, used.digest,
+        )  # fmt: skip
+        unfinished = snapshot.path.with_name(f".{snapshot.path.name}.{_writer()}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        members = engine.copy_to_parquet(self.connection, sql, unfinished / FEATURES)
+        sync_file(unfinished / FEATURES)
+        write_durably(unfinished / REFERENCE, used.as_json().encode())
+        last = self.connection.execute(
+            f"select max(known_at) from ({self.lake.rows_sql('purchases', self.manifest)}) "
+            f"where known_at < {self.midnight} and occurred_at < {self.midnight}"
+        ).fetchall()[0][0]
+        write_json(
+            unfinished / META,
+            {
+                "as_of": snapshot.as_of,
+                "feature_set": snapshot.feature_set,
+                "lake_version": snapshot.lake_version,
+                "reference": snapshot.reference_digest,
+                "data_as_of": last.replace(tzinfo=UTC).isoformat(),
+                "members": members,
+                "computed_members": members if touched is None else touched,
+                "built_on": base.lake_version if base is not None else None,
+            },
+        )
+        try:
+            unfinished.rename(snapshot.path)
+        except OSError:
+            # Another process finished the same snapshot first; theirs is equal, ours goes.
+            shutil.rmtree(unfinished)
+            if not (snapshot.path / META).exists():
+                raise
+        sync_folder(snapshot.path.parent)
+        return snapshot
+
+    def refuse_outside_data(self) -> None:
+        """Refuse a day of which nothing is known."""
+        # A row counts from when it was known, which is never before it happened.
+        day = rollups.local_sql("known_at", self.programme.timezone)
+        first, last = self.connection.execute(
+            f"select cast(min({day}) as date), cast(max({day}) as date) "
+            f"from ({self.lake.rows_sql('purchases', self.manifest)})"
+        ).fetchall()[0]
+        if self.as_of <= first or (self.as_of - last).days > 1:
+            raise InputRefused(
+                f"as_of {self.as_of} lies outside the data: purchases became known from {first} "
+                f"to {last}. No features were built. Choose a day after {first} and at most one "
+                f"after {last}."
+            )
 
 
 def _writer() -> str:
     """Name who is writing: threads of one service may want the same snapshot at once."""
     return f"{os.getpid()}-{get_ident()}"
-
-
-def _refuse_outside_data(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    manifest: Manifest,
-    as_of: date,
-    timezone: str,
-) -> None:
-    # A row counts from when it was known, which is never before it happened.
-    day = rollups.local_sql("known_at", timezone)
-    first, last = connection.execute(
-        f"select cast(min({day}) as date), cast(max({day}) as date) "
-        f"from ({lake.rows_sql('purchases', manifest)})"
-    ).fetchall()[0]
-    if as_of <= first or (as_of - last).days > 1:
-        raise InputRefused(
-            f"as_of {as_of} lies outside the data: purchases became known from {first} to {last}. "
-            f"No features were built. Choose a day after {first} and at most one after {last}."
-        )
 
 
 def _is_touched(
@@ -291,8 +357,8 @@ def _is_touched(
     as_of: date,
     timezone: str,
 ) -> bool:
-    day = f"date {engine.text(as_of)}"
-    rows = rollups.touched_members_sql(lake, newer, day)
+    table.resolve(connection, lake, newer, as_of, timezone)
+    rows = table.touched_sql(lake, newer, as_of, timezone)
     identities = lake.rows_sql("identities", newer)
     return bool(
         connection.execute(

@@ -44,7 +44,7 @@ def cdnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
 
 @pytest.fixture
 def journey_folder(tmp_path: Path) -> Path:
-    """Return a folder with Complete Journey's five files and two lines in them."""
+    """Return a folder with Complete Journey's six files and two lines in them."""
     folder = tmp_path / "journey"
     folder.mkdir()
     tables = {
@@ -54,12 +54,14 @@ def journey_folder(tmp_path: Path) -> Path:
         ) t(household_id, store_id, basket_id, product_id, quantity, sales_value, retail_disc,
             coupon_disc, coupon_match_disc, transaction_timestamp)""",
         "products": """select '77' as product_id, 1 as manufacturer_id, 'GROCERY' as department,
-            'National' as brand, 'MILK' as product_category, 'WHOLE MILK' as product_type""",
+            'National' as brand, 'MILK' as product_category, 'WHOLE MILK' as product_type,
+            '1/2 GAL' as package_size""",
         "demographics": """select '1' as household_id, '35-44' as age, '50-74K' as income,
             'Homeowner' as home_ownership, 'Married' as marital_status, '2' as household_size,
             '2 Adults' as household_comp, '0' as kids_count""",
         "campaign_descriptions": """select '5' as campaign_id, 'Type A' as campaign_type,
             date '2017-03-01' as start_date, date '2017-03-31' as end_date""",
+        "campaigns": "select '5' as campaign_id, '1' as household_id",
         "coupon_redemptions": """select '1' as household_id, '10' as coupon_upc,
             '5' as campaign_id, date '2017-03-13' as redemption_date""",
     }

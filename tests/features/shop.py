@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from features import contracts, engine, snapshot
 from features.ingest import Ingested, ingest
 from features.lake import QUARANTINE, QUARANTINE_SHAPE, Lake
+from features.reference import Reference
 from features.sources.export import Export
 from features.sources.mapping import Mapping as FileMapping
 from features.sources.staging import Notes, Source, Staged, contract_columns
@@ -94,10 +95,12 @@ def line(member: str | None, occurred_at: datetime, net_cents: int = 1_000, **mo
     return row | more
 
 
-def product(product_id: str, category: str | None, known_at: datetime | None = None) -> Row:
+def product(
+    product_id: str, category: str | None, known_at: datetime | None = None, **more: Any
+) -> Row:
     """Return a catalogue row, known from the beginning unless said otherwise."""
     known = known_at if known_at is not None else datetime(1970, 1, 1)  # noqa: DTZ001
-    return {"product_id": product_id, "category": category, "known_at": known}
+    return {"product_id": product_id, "category": category, "known_at": known} | more
 
 
 def identity(source_key: str, member_id: str, known_at: datetime) -> Row:
@@ -117,9 +120,11 @@ def take(settings: Settings, *tills: Source) -> list[Ingested]:
     return [ingest(till, settings, NOW) for till in tills]
 
 
-def features(settings: Settings, as_of: date = AS_OF) -> pd.DataFrame:
+def features(
+    settings: Settings, as_of: date = AS_OF, frozen: Reference | None = None
+) -> pd.DataFrame:
     """Build the snapshot of the present lake and return its table."""
-    return snapshot.build(settings, as_of).features()
+    return snapshot.build(settings, as_of, frozen=frozen).features()
 
 
 def features_of(*tills: Till, as_of: date = AS_OF) -> pd.DataFrame:
@@ -129,13 +134,18 @@ def features_of(*tills: Till, as_of: date = AS_OF) -> pd.DataFrame:
         return features(settings, as_of)
 
 
-def rebuilt(settings: Settings, as_of: date = AS_OF) -> pd.DataFrame:
-    """Build the snapshot with no earlier one to start from, and put the others back."""
+def rebuilt(
+    settings: Settings, as_of: date = AS_OF, frozen: Reference | None = None
+) -> pd.DataFrame:
+    """Build the snapshot with no earlier one to start from, and put the others back.
+
+    With `frozen`, against the reference tables of the snapshot it is to be compared with.
+    """
     folder = settings.home / "snapshots"
     aside = folder.with_name("snapshots-aside")
     folder.rename(aside)
     try:
-        return features(settings, as_of)
+        return features(settings, as_of, frozen)
     finally:
         for path in sorted(folder.glob("*/*")):
             path.unlink()
@@ -208,6 +218,7 @@ def baskets(draw: st.DrawFn, number: int) -> list[Row]:
             "known_at": occurred + delay,
             "product_id": draw(st.sampled_from((*PRODUCTS, None))),
             "store_id": store,
+            "channel": draw(st.sampled_from(("web", "shop", None))),
             **draw(_amounts()),
         }
         for line_no in range(draw(st.integers(1, 3)))
@@ -272,7 +283,12 @@ def catalogues(draw: st.DrawFn) -> list[Row]:
         days = draw(st.lists(st.integers(-400, 20), max_size=2, unique=True))
         for days_after in sorted(days):
             known = MIDNIGHT + timedelta(days=days_after, hours=7)
-            rows.append(product(name, draw(st.sampled_from(CATEGORIES)), known))
+            facts = {
+                "brand": draw(st.sampled_from(("acorn", "birch", None))),
+                "private_label": draw(st.sampled_from((True, False, None))),
+                "size": draw(st.sampled_from((250.0, 1000.0, None))),
+            }
+            rows.append(product(name, draw(st.sampled_from(CATEGORIES)), known, **facts))
     return rows
 
 

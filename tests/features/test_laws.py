@@ -1,10 +1,13 @@
 """What must hold of any purchases whatever: how often, in which order, in how many pieces."""
 
+import math
 from datetime import timedelta
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from features import snapshot
 from features.ingest import ingest
 from features.lake import Lake
 from tests.features import oracle, shop
@@ -84,6 +87,28 @@ def test_a_snapshot_grown_step_by_step_is_the_one_computed_by_hand(
         grown,
         oracle.feature_table([*rows, *fixes], catalogue, merged, as_of=AS_OF, timezone=ZONE),
     )
+
+
+@settings(few, max_examples=5)
+@given(rows=shop.purchases(), catalogue=shop.catalogues(), data=st.data())
+def test_computing_the_touched_members_again_is_computing_everybody(
+    rows: list[shop.Row], catalogue: list[shop.Row], data: st.DataObject
+) -> None:
+    fixes = data.draw(shop.corrections(rows))
+    twice = data.draw(st.lists(st.sampled_from(rows), max_size=5))
+    arrived = data.draw(st.permutations([*rows[2:], *twice]))
+    cut = data.draw(st.integers(0, len(arrived)))
+    # What is known of the catalogue first comes with the first rows: its first row ever would
+    # say something of everybody.
+    pieces = [Till(rows[:2], catalogue), Till(arrived[:cut]), Till(arrived[cut:]), Till(fixes)]
+    with shop.new_home() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "REBUILD_ABOVE", math.inf)
+        for piece in pieces:
+            if piece != Till():
+                shop.take(home, piece)
+                grown = snapshot.build(home, AS_OF)
+
+        shop.same(grown.features(), shop.rebuilt(home, frozen=grown.reference))
 
 
 @few

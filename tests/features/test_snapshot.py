@@ -30,25 +30,30 @@ def meta(built: snapshot.Snapshot) -> dict[str, object]:
     return found
 
 
-def test_its_key_is_as_of_feature_set_and_lake_version(home: Settings) -> None:
+def test_its_key_is_as_of_feature_set_lake_version_and_reference(home: Settings) -> None:
     shop.take(home, shop.year())
 
     built = snapshot.build(home, AS_OF)
 
-    assert built.path.name == f"{AS_OF}_{table.feature_set()}_000001"
+    assert built.path.name == f"{AS_OF}_{table.feature_set()}_000001_{built.reference.digest}"
     assert meta(built) == {
         "as_of": "2024-04-07",
         "feature_set": table.feature_set(),
         "lake_version": 1,
+        "reference": built.reference.digest,
         "data_as_of": built.data_as_of.isoformat(),
         "members": len(built.features()),
         "computed_members": len(built.features()),
         "built_on": None,
     }
-    assert sorted(path.name for path in built.path.iterdir()) == ["features.parquet", "meta.json"]
+    parts = ["features.parquet", "meta.json", "reference.json"]
+    assert sorted(path.name for path in built.path.iterdir()) == parts
 
 
-def test_a_backfill_makes_it_stale_and_a_rebuild_leaves_its_bytes_alone(home: Settings) -> None:
+def test_a_backfill_makes_it_stale_and_a_rebuild_leaves_its_bytes_alone(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "REBUILD_ABOVE", 1.0)
     shop.take(home, shop.year())
     first = snapshot.build(home, AS_OF)
     first.products()
@@ -69,6 +74,20 @@ def test_a_backfill_makes_it_stale_and_a_rebuild_leaves_its_bytes_alone(home: Se
     assert (meta(second)["computed_members"], meta(second)["built_on"]) == (1, 1)
     assert snapshot.build(home, AS_OF) == second
     assert snapshot.latest(home) == second
+
+
+def test_a_backfill_of_many_members_is_measured_against_a_programme_of_its_own(
+    home: Settings,
+) -> None:
+    shop.take(home, shop.year())
+    first = snapshot.build(home, AS_OF)
+
+    shop.take(home, BACKFILL)
+    second = snapshot.build(home, AS_OF)
+
+    # One member in three: more than a tenth.
+    assert (meta(second)["computed_members"], meta(second)["built_on"]) == (3, None)
+    assert second.reference_digest != first.reference_digest
 
 
 def test_threads_may_ask_for_the_same_snapshot_at_once(home: Settings) -> None:
@@ -230,9 +249,13 @@ def test_columns_stand_in_the_order_of_the_table_in_plain_types(home: Settings) 
     assert tuple(features.columns) == ("population", *table.ALL_COLUMNS)
     assert features.index.is_monotonic_increasing
     assert {str(features[name].dtype) for name in table.MODEL_COLUMNS} == {"float64"}
-    for column in table.COLUMNS:
-        if column.absent is not None:
-            assert features[column.name].notna().all()
+    for group in table.GROUPS:
+        has_rows = set(group.reads) <= {"purchases", "products"}
+        for column in group.columns:
+            if not has_rows:
+                assert features[column.name].isna().all(), column.name
+            elif column.absent is not None:
+                assert features[column.name].notna().all(), column.name
 
 
 def test_weeks_and_products_are_those_counted_by_hand(home: Settings) -> None:
