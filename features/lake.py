@@ -20,6 +20,8 @@ from programme.files import single_writer, sync_file, sync_folder, write_json
 from programme.settings import Settings
 
 MANIFEST = "manifest.json"
+# Raised when stored columns or rollups change: what earlier code wrote cannot be read with them.
+LAKE_FORMAT = 2
 # Added to every contract's columns; no feature may read ingested_at or batch_no.
 STORED_EXTRA = "sign tinyint, ingested_at timestamp, batch_no integer"
 QUARANTINE = "quarantine"
@@ -73,6 +75,12 @@ class Lake:
         if not path.exists():
             return Manifest()
         content = json.loads(path.read_text("utf-8"))
+        if content.get("format", 1) != LAKE_FORMAT:
+            raise NotReady(
+                f"The lake {self.folder} has format {content.get('format', 1)}; this code reads "
+                f"and writes format {LAKE_FORMAT}. Nothing was done. Ingest the sources again "
+                "into a new home."
+            )
         return Manifest(tuple(Batch(**batch) for batch in content["batches"]))
 
     def ready(self) -> Manifest:
@@ -142,6 +150,7 @@ class Lake:
         batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files)
         manifest = self.manifest()
         content: dict[str, Any] = {
+            "format": LAKE_FORMAT,
             "lake_version": batch_no,
             "batches": [vars(b) for b in (*manifest.batches, batch)],
         }

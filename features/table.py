@@ -105,7 +105,7 @@ KNOWN_POINTS = """
            cast(date_diff('day', {as_of}, cast({expires} as date)) as integer) as expires_in_days,
            cast(date_diff('day', cast({occurred} as date), {as_of}) as integer) as days_ago
     from ({rows})"""
-_IN_TIME = "where known_at < {midnight} and occurred_at < {midnight}"
+IN_TIME = "where known_at < {midnight} and occurred_at < {midnight}"
 
 
 def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
@@ -117,7 +117,7 @@ def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
         for rollup in (rollups.CATEGORY_DAYS, rollups.BRAND_DAYS)
     ]
     inputs += [
-        with_member("rows"), KNOWN, _IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, BY_PRODUCT,
+        with_member("rows"), KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, BY_PRODUCT,
         KNOWN_EVENTS, KNOWN_CONTACTS, KNOWN_POINTS, reference.DEFINITION,
     ]  # fmt: skip
     return group.feature_set(GROUPS, names, "".join(inputs))
@@ -230,7 +230,7 @@ def _feed_views(
     day = f"date {engine.text(as_of)}"
     rows = f"select * from known_{rollups.EVENT_DAYS}"
     _view(connection, "known_events", KNOWN_EVENTS.format(as_of=day, rows=rows))
-    in_time = _IN_TIME.format(midnight=midnight_sql(as_of, timezone))
+    in_time = IN_TIME.format(midnight=midnight_sql(as_of, timezone))
     for view, table, sql in (
         ("known_contacts", "contacts", KNOWN_CONTACTS),
         ("known_points", "points", KNOWN_POINTS),
@@ -280,7 +280,7 @@ def touched_sql(lake: Lake, newer: Manifest, as_of: date, timezone: str) -> str:
     parts = [
         f"select member_id from ({with_member(rollups.touched_members_sql(lake, newer, day))})"
     ]
-    in_time = _IN_TIME.format(midnight=midnight_sql(as_of, timezone))
+    in_time = IN_TIME.format(midnight=midnight_sql(as_of, timezone))
     parts += [
         f"select member_id from ({lake.rows_sql(feed, newer)}) {in_time}"
         for feed in ("contacts", "points")

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class Till:
     purchases: Rows = ()
     products: Rows = ()
     identities: Rows = ()
+    events: Rows = ()
+    contacts: Rows = ()
+    points: Rows = ()
     name: str = "till"
     notes: Notes = field(default_factory=Notes)
     programme: Programme | None = PROGRAMME
@@ -57,6 +60,9 @@ class Till:
             (contracts.IDENTITIES, self.identities),
             (contracts.PRODUCTS, self.products),
             (contracts.PURCHASES, self.purchases),
+            (contracts.EVENTS, self.events),
+            (contracts.CONTACTS, self.contacts),
+            (contracts.POINTS, self.points),
         ):
             if rows:
                 yield Staged(table, self._sql(table, rows), self.hash_identity)
@@ -323,5 +329,34 @@ def year(seed: int = 3, baskets: int = 24) -> Till:
             )
             for line_no in range(1 + number % 2)
         ]
-    catalogue = [product(name, f"aisle-{name[0]}") for name in PRODUCTS]
+    catalogue = [product(name, f"aisle-{name[0]}", brand=f"{name}-co") for name in PRODUCTS]
     return Till(rows, catalogue, [identity("dee", "ann", MIDNIGHT - timedelta(days=30))])
+
+
+def event(member: str, occurred_at: datetime, **more: Any) -> Row:
+    """Return an event of a member, a view unless another kind is given."""
+    row: Row = {"event_id": f"{member}-{occurred_at}", "source_key": member, "kind": "view"}
+    return row | {"occurred_at": occurred_at, "known_at": occurred_at} | more
+
+
+def contact(member: str, occurred_at: datetime, **more: Any) -> Row:
+    """Return a message sent to a member."""
+    row: Row = {"contact_id": f"{member}-{occurred_at}", "member_id": member, "kind": "sent"}
+    return row | {"occurred_at": occurred_at, "known_at": occurred_at} | more
+
+
+def posting(member: str, occurred_at: datetime, points: int = 10, **more: Any) -> Row:
+    """Return points a member earned."""
+    row: Row = {"posting_id": f"{member}-{occurred_at}", "member_id": member, "kind": "EARN"}
+    return row | {"points": points, "occurred_at": occurred_at, "known_at": occurred_at} | more
+
+
+def fed_year() -> Till:
+    """Return the year of `year` with an event, a message and points of every member."""
+    long_ago = MIDNIGHT - timedelta(days=200)
+    return replace(
+        year(),
+        events=[event(member, long_ago) for member in MEMBERS],
+        contacts=[contact(member, long_ago) for member in MEMBERS],
+        points=[posting(member, long_ago) for member in MEMBERS],
+    )

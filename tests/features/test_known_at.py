@@ -15,11 +15,22 @@ import pandas as pd
 import pytest
 
 from features import engine, rollups, snapshot, table
+from features.group import FeatureGroup
 from features.lake import STORED_EXTRA
 from features.snapshot import Snapshot
 from programme.settings import Settings
 from tests.features import shop
-from tests.features.shop import AS_OF, MIDNIGHT, Till, identity, line, product
+from tests.features.shop import (
+    AS_OF,
+    MIDNIGHT,
+    Till,
+    contact,
+    event,
+    identity,
+    line,
+    posting,
+    product,
+)
 
 SECOND = timedelta(seconds=1)
 BOUGHT = MIDNIGHT - timedelta(days=3)
@@ -52,7 +63,22 @@ def a_split(known_at: Any) -> Till:
     return Till((), (), [identity("dee", "dee", known_at)])
 
 
-ROWS = [a_purchase, a_correction, a_return, a_new_category, a_merge, a_split]
+def an_event(known_at: Any) -> Till:
+    return Till(events=[event("ann", BOUGHT, known_at=known_at)])
+
+
+def a_message(known_at: Any) -> Till:
+    return Till(contacts=[contact("ann", BOUGHT, known_at=known_at)])
+
+
+def some_points(known_at: Any) -> Till:
+    return Till(points=[posting("ann", BOUGHT, known_at=known_at)])
+
+
+FEEDS = {"engagement": an_event, "response": a_message, "points": some_points}
+ROWS = [
+    a_purchase, a_correction, a_return, a_new_category, a_merge, a_split, *FEEDS.values()
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ class Year:
 @pytest.fixture(scope="module")
 def told_once(tmp_path_factory: pytest.TempPathFactory) -> Year:
     settings = Settings(home=tmp_path_factory.mktemp("year"), threads=1)
-    shop.take(settings, shop.year())
+    shop.take(settings, shop.fed_year())
     built = snapshot.build(settings, AS_OF)
     return Year(settings, built, built.features(), built.products(), built.weekly(60)[1])
 
@@ -158,6 +184,20 @@ def test_a_table_that_ignores_when_we_knew_is_caught(
 
     with pytest.raises(AssertionError):
         moves_nothing(year, rows(MIDNIGHT))
+
+
+@pytest.mark.parametrize("group", table.GROUPS, ids=lambda group: str(group.name))
+def test_a_leak_is_seen_in_every_family(
+    group: FeatureGroup, year: Year, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "KNOWN", "where occurred_on < {as_of}")
+    monkeypatch.setattr(table, "IN_TIME", "where occurred_at < {midnight}")
+
+    shop.take(year.settings, FEEDS.get(group.name, a_purchase)(MIDNIGHT))
+    leaky = shop.rebuilt(year.settings)
+
+    names = [column.name for column in group.columns]
+    assert not leaky[names].equals(year.features[names])
 
 
 @pytest.mark.parametrize("rows", [a_merge, a_split])
