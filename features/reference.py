@@ -60,8 +60,8 @@ _SEASON = "select coalesce(sum(share), 0) from reference_weeks where weeks_back 
 def _change(days: int) -> str:
     """Return the log change of spend among members who were there for both windows."""
     return f"""
-        select ln((100.0 + greatest(0, coalesce(sum(recent), 0)))
-                / (100.0 + greatest(0, coalesce(sum(before), 0))))
+        select case when count(*) > 0 then ln((100.0 + greatest(0, coalesce(sum(recent), 0)))
+                / (100.0 + greatest(0, coalesce(sum(before), 0)))) end
         from (
             select sum(net_cents) filter (where days_ago <= {days}) as recent,
                    sum(net_cents) filter (where days_ago between {days + 1} and {2 * days})
