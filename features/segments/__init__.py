@@ -1,0 +1,1 @@
+"""Segments: what is said of a member by comparing her with all the others."""

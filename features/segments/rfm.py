@@ -1,0 +1,147 @@
+"""RFM scores from 1 to 5 and the eleven groups a marketer knows from her shop system.
+
+A score is made of ranks over the whole table. Members with equal values have equal scores: the
+score is that of the middle of their ranks, so that nobody's score depends on the order of rows.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from programme.errors import InputRefused
+
+SCORES = (1, 2, 3, 4, 5)
+_FIFTHS = (0.2, 0.4, 0.6, 0.8)
+# Column behind each score, over a trailing year; more recent is better, so its ranks run back.
+MEASURES = {"r": "recency_days", "f": "purchase_days_364d", "m": "spend_cents_364d"}
+# How far past a cut a member's rank must lie before her earlier score is given up: a day more or
+# less of silence moves most members of a weekly shop over some cut of recency.
+MARGIN = 0.05
+
+# Rows: recency 5 to 1; columns: frequency and value together, 1 to 5 (their mean, rounded up).
+_GROUPS: Mapping[int, tuple[str, ...]] = {
+    5: ("new", "promising", "active", "loyal", "champions"),
+    4: ("new", "promising", "active", "loyal", "champions"),
+    3: ("needs_attention", "needs_attention", "active", "loyal", "loyal"),
+    2: ("almost_lost", "almost_lost", "at_risk", "at_risk", "previously_loyal"),
+    1: ("dormant", "dormant", "at_risk", "previously_loyal", "previously_loyal"),
+}
+# Names of the RFM groups of Shopify's admin API. A prospect never bought: whoever is in a
+# snapshot did, unless every purchase was taken back.
+GROUPS = (
+    "champions", "loyal", "active", "new", "promising", "needs_attention", "almost_lost",
+    "at_risk", "previously_loyal", "dormant", "prospects",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where one score ends and the next begins.
+
+    Parameters
+    ----------
+    r, f, m : four shares of members in (0, 1), rising; a member whose rank lies above k of them
+        has the score k + 1
+    """
+
+    r: tuple[float, ...] = _FIFTHS
+    f: tuple[float, ...] = _FIFTHS
+    m: tuple[float, ...] = _FIFTHS
+
+    def __post_init__(self) -> None:
+        """Refuse cuts that are not four rising shares."""
+        for name in MEASURES:
+            cuts = getattr(self, name)
+            rising = all(a < b for a, b in itertools.pairwise(cuts))
+            if len(cuts) != len(SCORES) - 1 or not all(0 < cut < 1 for cut in cuts) or not rising:
+                raise InputRefused(
+                    f"The cut points of {name} are {list(cuts)}; they must be four rising shares "
+                    "of members between 0 and 1, such as 0.2, 0.4, 0.6, 0.8. No score was made."
+                )
+
+
+QUINTILES = Cuts()
+
+
+def scores(
+    features: pd.DataFrame,
+    cuts: Cuts = QUINTILES,
+    previous: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Score every member.
+
+    Parameters
+    ----------
+    features : one row per member, indexed by member_id, with the columns of `MEASURES`
+    cuts : where scores end
+    previous : scores of an earlier day, indexed by member_id; recency keeps its earlier score
+        until its rank lies `MARGIN` past the cut
+
+    Returns
+    -------
+    DataFrame with the index of `features`: r, f, m (1 to 5, 5 best), rfm ("545") and rfm_group
+
+    Raises
+    ------
+    InputRefused : when a measure is missing or not finite
+    """
+    scored = pd.DataFrame(index=features.index)
+    for name, column in MEASURES.items():
+        ranks = _ranks(features, column, backwards=name == "r")
+        found = _cut(ranks, getattr(cuts, name))
+        if previous is not None and name == "r":
+            earlier = previous["r"].reindex(features.index).to_numpy(dtype=float, na_value=np.nan)
+            found = _kept(ranks, getattr(cuts, name), found, earlier)
+        scored[name] = found
+    text = scored[list(MEASURES)].astype(str)
+    scored["rfm"] = text["r"] + text["f"] + text["m"]
+    scored["rfm_group"] = [
+        group_of(r, f, m) for r, f, m in zip(scored["r"], scored["f"], scored["m"], strict=True)
+    ]
+    return scored
+
+
+def group_of(r: int, f: int, m: int) -> str:
+    """Return the group of one of the 125 cells."""
+    return _GROUPS[r][math.ceil((f + m) / 2) - 1]
+
+
+def _ranks(features: pd.DataFrame, column: str, *, backwards: bool) -> NDArray[np.float64]:
+    """Return each member's place in (0, 1); equal values stand at the middle of their places."""
+    if column not in features.columns:
+        raise InputRefused(
+            f"The table has no column {column!r}. No score was made. Give the features of a "
+            "snapshot."
+        )
+    values = features[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    unknown = int((~np.isfinite(values)).sum())
+    if unknown:
+        raise InputRefused(
+            f"{column} is absent or infinite for {unknown} of {len(values)} members. No score was "
+            "made. Score members who bought: a snapshot holds no others."
+        )
+    ordered = pd.Series(-values if backwards else values).rank(method="average")
+    return (ordered.to_numpy(dtype=np.float64) - 0.5) / max(1, len(values))
+
+
+def _cut(ranks: NDArray[np.float64], cuts: Sequence[float]) -> NDArray[np.int64]:
+    return 1 + np.searchsorted(np.asarray(cuts), ranks, side="left").astype(np.int64)
+
+
+def _kept(
+    ranks: NDArray[np.float64],
+    cuts: Sequence[float],
+    found: NDArray[np.int64],
+    earlier: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Return the earlier score where the rank is within the margin of its range."""
+    edges = np.asarray((0.0, *cuts, 1.0))
+    known = np.isfinite(earlier)
+    place = np.where(known, earlier, 1).astype(np.int64)
+    near = (ranks >= edges[place - 1] - MARGIN) & (ranks <= edges[place] + MARGIN)
+    return np.where(known & near, place, found)
