@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from programme.errors import InputRefused, PerennialError
 from programme.settings import Settings, open_programme
+
+if TYPE_CHECKING:
+    from features.segments.rfm import Cuts
+    from features.segments.segmentation import Segmentation
 
 # No stored model may run code, and libraries do not report home.
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
@@ -49,6 +53,7 @@ AsOfOption = Annotated[
         "Left out: the midnight after the last purchase.",
     ),
 ]
+LanguageOption = Annotated[str, typer.Option(help="Language of the words: en or zh.")]
 _general_home: list[Path | None] = [None]
 
 
@@ -106,6 +111,91 @@ def features(
         progress("listing the products members bought")
         built.products()
     show_snapshot(console, built)
+
+
+@app.command(epilog="Example: perennial segments --against 2017-11-06 --html segments.html")
+def segments(
+    as_of: AsOfOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Earlier day (YYYY-MM-DD) to compare with; made too where it is not there. Left "
+            "out: the latest earlier day with segments, if there is one."
+        ),
+    ] = None,
+    cuts: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with four rising shares for r, f and m, where scores end."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write every member's segments: .parquet or .csv.")
+    ] = None,
+    moved: Annotated[
+        Path | None, typer.Option(help="Write who changed stage, one event each: .parquet or .csv.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the map; left out: in the home.")
+    ] = None,
+    language: LanguageOption = "en",
+    home: HomeOption = None,
+) -> None:
+    """Group members: RFM, lifecycle stage, clusters and their map, and who moved."""
+    from features import exports, snapshot
+    from features.segments import report, segmentation
+    from features.segments.rfm import QUINTILES, Cuts
+    from programme.calendar import parse_day
+    from serving.reports.terminal import PLAIN, show_segments
+
+    settings = _settings(home)
+    for path in (out, moved):
+        if path is not None:
+            exports.check(path)
+    _check_language(language)
+    chosen = Cuts.read(cuts) if cuts is not None else QUINTILES
+    with _progress("segments") as progress:
+        day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
+        earlier = _earlier_segments(settings, day, against, chosen, progress)
+        made = segmentation.build(settings, day, progress, cuts=chosen)
+        progress("drawing the map")
+        page = html or settings.home / "reports" / f"segments-{day}.html"
+        report.write(made, earlier, language, page)
+    show_segments(console, made, earlier, language)
+    if out is not None:
+        exports.write(made.members().reset_index(), out)
+        console.print(f"Every member: {out}", **PLAIN)
+    if moved is not None:
+        exports.write(made.transitions(), moved)
+        console.print(f"Who moved: {moved}", **PLAIN)
+    console.print(f"Map and tables: {page}", **PLAIN)
+
+
+@app.command(epilog="Example: perennial profile 1145 --home var/completejourney")
+def profile(
+    member: Annotated[str, typer.Argument(help="The member_id.")],
+    as_of: AsOfOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    language: LanguageOption = "en",
+    home: HomeOption = None,
+) -> None:
+    """Show what is known of one member: segments and every feature."""
+    import json
+
+    from features import profile as profiles
+    from features import snapshot
+    from features.segments import segmentation
+    from programme.calendar import parse_day
+    from serving.reports.terminal import show_profile
+
+    settings = _settings(home)
+    _check_language(language)
+    with _progress("profile") as progress:
+        day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
+        taken = snapshot.build(settings, day, progress)
+        found = profiles.of(member, taken, segmentation.build(settings, day, progress))
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n")
+        return
+    show_profile(console, found, language)
 
 
 @app.command(epilog="Example: perennial train churn --config experiments/churn_28d/config.toml")
@@ -217,6 +307,33 @@ def serve(
 
 def _settings(home: Path | None) -> Settings:
     return Settings.load(home if home is not None else _general_home[0])
+
+
+def _check_language(language: str) -> None:
+    from programme.words import codes
+
+    codes(language)
+
+
+def _earlier_segments(
+    settings: Settings,
+    day: date,
+    against: str | None,
+    cuts: "Cuts",
+    progress: Callable[[str], None],
+) -> "Segmentation | None":
+    """Return the segments of an earlier day: the one asked for, or the latest there is."""
+    from features.segments import segmentation
+    from programme.calendar import parse_day
+
+    if against is None:
+        return segmentation.before(settings, day, cuts=cuts)
+    then = parse_day(against)
+    if then >= day:
+        raise InputRefused(
+            f"--against {then} is not before {day}. No segments were made. Name an earlier day."
+        )
+    return segmentation.build(settings, then, progress, cuts=cuts)
 
 
 @contextmanager

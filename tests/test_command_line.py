@@ -23,10 +23,15 @@ from tests.training import grocer
 from training import registry
 
 REPOSITORY = Path(__file__).parents[1]
-VERBS = ("ingest", "features", "train", "leaderboard", "promote", "score", "serve")
+VERBS = (
+    "ingest", "features", "segments", "profile", "train", "leaderboard", "promote", "score",
+    "serve",
+)  # fmt: skip
 # What each verb needs to get as far as looking for the programme.
 ASKING = {
     "features": (),
+    "segments": (),
+    "profile": ("m001",),
     "train": ("churn",),
     "leaderboard": (),
     "score": (),
@@ -283,6 +288,12 @@ def test_a_version_is_promoted_and_rolled_back(journey: Journey) -> None:
         ("features", "--as-of", "2024-02-30"),
         ("features", "--as-of", "2031-01-01"),
         ("score", "--as-of", "2001-01-01"),
+        ("segments", "--as-of", "2001-01-01"),
+        ("segments", "--against", "2030-01-01"),
+        ("segments", "--out", "members.xlsx"),
+        ("segments", "--language", "xx"),
+        ("segments", "--cuts", "absent.toml"),
+        ("profile", "nobody"),
         ("ingest", "absent.csv"),
         ("ingest", "cdnow"),
     ],
@@ -298,6 +309,31 @@ def test_a_mistake_is_refused_in_one_line_and_moves_nothing(
     assert said.err.splitlines()[-1].startswith(("InputRefused: ", "ChampionMoved: "))
     assert "Traceback" not in said.err
     assert champion(journey) == before
+
+
+def test_segments_are_shown_and_exported_with_who_moved(journey: Journey, tmp_path: Path) -> None:
+    against = f"{grocer.FIRST_DAY + pd.Timedelta(weeks=30):%Y-%m-%d}"
+    rows, moved, page = (tmp_path / name for name in ("rows.csv", "moved.parquet", "page.html"))
+
+    said = journey.again(
+        "segments", "--against", against, "--out", rows, "--moved", moved, "--html", page
+    )
+
+    members = pd.read_csv(rows)
+    assert members["member_id"].is_unique
+    assert f"Stages of {against} (rows)" in said.out
+    assert set(pd.read_parquet(moved)["member_id"]) <= {*members["member_id"]}
+    assert page.with_suffix(".svg").exists()
+    assert "segments: grouping members who are alike" in said.err
+
+
+def test_a_member_has_a_profile_in_words_and_in_json(journey: Journey) -> None:
+    shown = journey.again("profile", "m001", "--language", "zh").out
+    told = json.loads(journey.again("profile", "m001", "--json").out, parse_constant=refuse)
+
+    assert "recency_days" in shown
+    assert told["features"]["recency_days"] >= 1
+    assert told["segments"]["rfm"] in shown
 
 
 def test_scores_are_written_for_every_member_and_are_the_same_twice(

@@ -12,8 +12,9 @@ ACTIVE_FROM, DORMANT_BELOW, LOST_BELOW, NEW_FROM = 0.7, 0.4, 0.1, 0.5
 GROWING_FROM, DECLINING_BELOW = 1.25, 0.75
 # A fall of the probability within four weeks that makes a decline of its own.
 FALL, FALL_DAYS = 0.15, 28
-# A stage is left only when the probability lies this far past its edge, and not before two weeks.
-MARGIN, STAY_DAYS = 0.05, 14
+# A stage is left only when the probability, or the spend against the season, lies this far past
+# the edge, and not before two weeks.
+MARGIN, SPEND_MARGIN, STAY_DAYS = 0.05, 0.15, 14
 # Whoever was not there in both windows of the spend trend has none yet.
 _TREND_DAYS = 168
 
@@ -95,11 +96,12 @@ def _stage_of(
     probability: NDArray[np.float64],
     came_back: NDArray[np.bool_],
     fell: NDArray[np.bool_],
+    spend_shift: float = 0.0,
 ) -> NDArray[np.object_]:
     recency = features["recency_days"].to_numpy(dtype=np.float64)
     tenure = features["tenure_days"].to_numpy(dtype=np.float64)
     change = np.exp(features["spend_season_84d"].to_numpy(dtype=np.float64, na_value=np.nan))
-    change = np.where((tenure > _TREND_DAYS) & np.isfinite(change), change, 1.0)
+    change = np.where((tenure > _TREND_DAYS) & np.isfinite(change), change + spend_shift, 1.0)
     young = (tenure <= NEW_DAYS) & (probability >= NEW_FROM)
     return np.select(
         [
@@ -129,10 +131,11 @@ def _held(
     stage, since = earlier["stage"].to_numpy(dtype=object), earlier["stage_since"]
     known = earlier["stage"].notna().to_numpy()
     nearly = [
-        _stage_of(features, np.clip(probability + shift, 0, 1), came_back, fell)
-        for shift in (-MARGIN, MARGIN)
+        _stage_of(features, np.clip(probability + shift, 0, 1), came_back, fell, spend_shift)
+        for shift in (-MARGIN, 0.0, MARGIN)
+        for spend_shift in (-SPEND_MARGIN, 0.0, SPEND_MARGIN)
     ]
-    within = (nearly[0] == stage) | (nearly[1] == stage)
+    within = np.logical_or.reduce([near == stage for near in nearly])
     fresh = ((as_of - since).dt.days < STAY_DAYS).to_numpy()
     keep = known & (within | fresh) & (found != "reactivated")
     kept = np.where(keep, stage, found)

@@ -36,8 +36,9 @@ ROWS = (
     "beginner", "1 visit", "2 visits", "3-4 visits", "5-9 visits", "10 visits or more", "just back",
 )  # fmt: skip
 _BEGINNER, _VISITS, _BACK = 0, 1, 6
-# A silence with a smaller chance to end was a long one: who ended it is just back.
-LONG_SILENCE_BELOW = 0.4
+# A silence of twice her gap or more with a smaller chance to end was a long one: who ended it is
+# just back.
+LONG_SILENCE_BELOW, LONG_SILENCE_FROM = 0.4, 2.0
 # A cell is drawn towards its neighbour by so many members watched for a week.
 PRIOR_MEMBERS = 20
 # More members say nothing more of thirty-odd cells.
@@ -166,6 +167,7 @@ def _table(past: pd.DataFrame) -> ReturnTable:
 def _long_silences(probability: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which silences few end, by visits before them and gap class; a year always is one."""
     long = probability[_VISITS:_BACK] < LONG_SILENCE_BELOW
+    long[:, : 1 + RATIO_EDGES.index(LONG_SILENCE_FROM)] = False
     return np.hstack([long, np.ones((len(long), 1), dtype=bool)])
 
 

@@ -6,8 +6,10 @@ score is that of the middle of their ranks, so that nobody's score depends on th
 
 import itertools
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -63,6 +65,32 @@ class Cuts:
                     f"The cut points of {name} are {list(cuts)}; they must be four rising shares "
                     "of members between 0 and 1, such as 0.2, 0.4, 0.6, 0.8. No score was made."
                 )
+
+    @classmethod
+    def read(cls, path: Path) -> "Cuts":
+        """Read cuts from TOML; a score it does not name keeps quintiles.
+
+        Raises
+        ------
+        InputRefused : if the file is not TOML, or has an unknown key or impossible cuts
+        """
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputRefused(f"{path} is not TOML: {error}. No score was made.") from error
+        unknown = sorted(set(content) - set(MEASURES))
+        if unknown:
+            raise InputRefused(
+                f"{path}: there is no key {unknown[0]!r}. No score was made. Known are "
+                f"{', '.join(MEASURES)}, each four rising shares such as [0.2, 0.4, 0.6, 0.8]."
+            )
+        numbers = (int, float)
+        for name, cuts in content.items():
+            if not isinstance(cuts, list) or not all(type(cut) in numbers for cut in cuts):
+                raise InputRefused(
+                    f"{path}: {name} is {cuts!r}, not a list of four numbers. No score was made."
+                )
+        return cls(**{name: tuple(map(float, cuts)) for name, cuts in content.items()})
 
 
 QUINTILES = Cuts()

@@ -20,11 +20,12 @@ class Scale:
     def of(cls, features: pd.DataFrame, measures: Sequence[str]) -> "Scale":
         """Measure the scale of some members."""
         logs = _logs(features, measures)
-        sd = logs.std(axis=0)
+        # Rounded first: a measure all members have alike may leave a last digit of spread.
+        sd = logs.std(axis=0).round(9)
         return cls(
             tuple(measures),
             tuple(logs.mean(axis=0).round(9).tolist()),
-            tuple(np.where(sd > 0, sd, 1.0).round(9).tolist()),
+            tuple(np.where(sd > 0, sd, 1.0).tolist()),
         )
 
     def __call__(self, features: pd.DataFrame) -> NDArray[np.float64]:

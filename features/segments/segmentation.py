@@ -110,20 +110,24 @@ def build(
     InputRefused : nobody is known to have bought before `as_of`, or it reaches beyond the data
     """
     taken = snapshot.build(settings, as_of, progress)
-    earlier = before(settings, as_of)
+    earlier = before(settings, as_of, cuts=cuts, seed=seed)
     path = _folder(settings) / _name(taken, cuts, seed, earlier)
     if not (path / FACTS).exists():
         _make(path, taken, cuts, seed, earlier, progress)
     return Segmentation(path, taken.programme)
 
 
-def before(settings: Settings, as_of: date) -> Segmentation | None:
-    """Return the segmentation of the latest earlier day, or None."""
+def before(
+    settings: Settings, as_of: date, *, cuts: Cuts = QUINTILES, seed: int = SEED
+) -> Segmentation | None:
+    """Return the segmentation of the latest earlier day made in the same way, or None."""
     programme = open_programme(settings)
-    made = [
-        Segmentation(facts.parent, programme) for facts in _folder(settings).glob(f"[0-9]*/{FACTS}")
-    ]
-    earlier = [one for one in made if one.as_of < as_of]
+    asked = json.loads(json.dumps({"cuts": asdict(cuts), "seed": seed, "format": FORMAT}))
+    earlier = []
+    for written in _folder(settings).glob(f"[0-9]*/{FACTS}"):
+        one = Segmentation(written.parent, programme)
+        if one.as_of < as_of and asked.items() <= one.facts.items():
+            earlier.append(one)
     return max(earlier, key=_age, default=None)
 
 
@@ -191,6 +195,7 @@ def _make(
     parts.append(features[list(clusters.MEASURES)])
     members = pd.concat(parts, axis=1).rename_axis("member_id")
     facts = {
+        "format": FORMAT,
         "as_of": taken.as_of,
         "snapshot": taken.path.name,
         "follows": earlier.path.name if earlier is not None else None,

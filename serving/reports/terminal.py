@@ -9,6 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from features.ingest import Ingested
+from features.profile import Profile, known, standing
+from features.segments.described import moves
+from features.segments.described import rows as segment_rows
+from features.segments.segmentation import KINDS, Segmentation
 from features.snapshot import Snapshot
 from serving.batch import Scored
 from training.scores import RISK_BANDS
@@ -46,6 +50,64 @@ def show_snapshot(console: Console, built: Snapshot) -> None:
         f"{built.feature_set}, lake version {built.lake_version}."
     )
     console.print(f"Kept in {built.path}", **PLAIN)
+
+
+def show_segments(
+    console: Console, made: Segmentation, earlier: Segmentation | None, language: str
+) -> None:
+    """Print how many members stand where, and how stages moved since an earlier day."""
+    for kind in KINDS:
+        table = Table(title=f"{_KIND_TITLES[kind]}, {made.as_of}", title_justify="left")
+        told = segment_rows(made, kind, language)
+        headings = ["", "members", "of members", "of spend", "P(back in 91 d)"]
+        for heading in headings + ["meaning"] * any(row.meaning for row in told):
+            table.add_column(heading, justify="left" if heading in ("", "meaning") else "right")
+        for row in told:
+            table.add_row(
+                row.label, f"{row.members:,}", f"{row.member_share:.1%}",
+                "" if row.value_share is None else f"{row.value_share:.1%}",
+                "" if row.return_probability is None else f"{row.return_probability:.1%}",
+                *([row.meaning] if row.meaning else []),
+            )  # fmt: skip
+        console.print(table)
+    if "absent" in made.facts["returns"]:
+        console.print(made.facts["returns"]["absent"], **PLAIN)
+    if not made.facts["clusters"]:
+        console.print("No clusters: fewer than 100 members, or all alike.")
+    if earlier is not None:
+        _show_moves(console, earlier, made, language)
+
+
+def show_profile(console: Console, found: Profile, language: str) -> None:
+    """Print where a member stands, then everything that is known of her."""
+    console.print(f"Member {found.member_id} as of {found.as_of}", **PLAIN)
+    for heading, sentence in standing(found, language):
+        console.print(f"  {heading}: {sentence}", **PLAIN)
+    table = Table(title="Features", title_justify="left")
+    for heading in ("group", "feature", "value", "unit", "meaning"):
+        table.add_column(heading, justify="right" if heading == "value" else "left")
+    for group, column, value in known(found):
+        shown = escape(value) if isinstance(value, str) else f"{value:,.10g}"
+        if isinstance(value, float) and not value.is_integer():
+            shown = f"{value:,.4g}"
+        table.add_row(group, column.name, shown, column.unit, column.meaning)
+    console.print(table)
+
+
+_KIND_TITLES = {"stage": "Lifecycle stages", "rfm_group": "RFM groups", "cluster": "Clusters"}
+
+
+def _show_moves(console: Console, earlier: Segmentation, made: Segmentation, language: str) -> None:
+    matrix = moves(earlier, made, "stage", language)
+    table = Table(
+        title=f"Stages of {earlier.as_of} (rows) and {made.as_of} (columns)", title_justify="left"
+    )
+    table.add_column("")
+    for name in matrix.columns:
+        table.add_column(str(name), justify="right")
+    for name, line in zip(matrix.index, matrix.to_numpy(), strict=True):
+        table.add_row(str(name), *(f"{count:,}" for count in line))
+    console.print(table)
 
 
 def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
