@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import profile, snapshot
+from features import profile, snapshot, table
 from features.segments import clusters, described, report, segmentation
 from features.segments.lifecycle import STAGES
 from features.segments.rfm import GROUPS, Cuts
@@ -236,6 +236,44 @@ def test_a_programme_of_strangers_has_no_segments(home: Settings) -> None:
     with pytest.raises(InputRefused, match="Nobody is known to have bought"):
         segmentation.build(home, AS_OF - timedelta(days=1))
     assert not (home.home / "segments").exists()
+
+
+def with_a_future(rows: list[shop.Row]) -> list[shop.Row]:
+    """Return the rows with as many that happen, or become known, from `AS_OF` on."""
+    later = [
+        {**row, "order_id": f"later-{row['order_id']}", "net_cents": 90_000}
+        | {"occurred_at": MIDNIGHT + timedelta(days=n % 40), "known_at": None}
+        for n, row in enumerate(rows)
+        if row["source_key"] is not None
+    ]
+    learned = [
+        {**row, "order_id": f"late-{row['order_id']}", "known_at": MIDNIGHT + timedelta(days=2)}
+        for row in rows
+        if row["source_key"] is not None
+    ]
+    return [*rows, *({**row, "known_at": row["occurred_at"]} for row in later), *learned]
+
+
+def segments_of(rows: list[shop.Row]) -> pd.DataFrame:
+    with shop.new_home() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters, "DRAWS", 2)
+        patch.setattr(clusters, "KS", (2, 3))
+        shop.take(home, Till(rows))
+        return segmentation.build(home, AS_OF).members()
+
+
+def test_no_segment_knows_what_happens_or_is_learned_later() -> None:
+    rows = habits(110)
+
+    pd.testing.assert_frame_equal(segments_of(with_a_future(rows)), segments_of(rows))
+
+
+def test_a_planted_leak_is_seen_in_the_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = habits(110)
+    honest = segments_of(rows)
+    monkeypatch.setattr(table, "KNOWN", "where occurred_on < {as_of}")
+
+    assert not segments_of(with_a_future(rows)).equals(honest)
 
 
 def test_a_day_that_grows_is_segmented_anew_beside_the_old(home: Settings) -> None:
