@@ -213,7 +213,7 @@ class _Batch:
         nothing: a till line may name no product.
         """
         own = [count for count in self.counts if count.table not in self.on_lines]
-        unusable = [count for count in own if sum(count.quarantined.values()) == count.read]
+        unusable = [count for count in own if count.refused == count.read]
         if len(unusable) < len(own):
             unusable = [count for count in unusable if count.table == "purchases"]
         for count in sorted(unusable, key=lambda count: count.table != "purchases"):
