@@ -24,6 +24,8 @@ class ProductColumns(Facts):
     department: str | None = None
     category: str | None = None
     product_type: str | None = None
+    path: str | None = None
+    path_separator: Annotated[str, Field(min_length=1)] = ">"
     brand: str | None = None
     private_label: str | None = None
     price: str | None = None
@@ -36,6 +38,8 @@ class ProductColumns(Facts):
     def _words_and_dates_agree(self) -> Self:
         if self.known_at is not None and self.known_from_beginning:
             raise ValueError("say either known_at or known_from_beginning, not both")
+        if self.path is not None and (self.department or self.category or self.product_type):
+            raise ValueError("say either path, or department, category and product_type")
         refuse_two_meanings(self.yes, self.no)
         return self
 

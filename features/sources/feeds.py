@@ -82,15 +82,15 @@ def staged_sql(table: str, columns: Columns, raw: str, form: Form) -> str:
 def found_on_lines(table: str, columns: Any, raw: str) -> str:
     """Restrict rows that are there for another table to those that name a fact.
 
-    A line that names none is judged as what it is. The first line of a product names it; of
-    members, identities and campaigns every line counts, so that one that differs is seen.
+    A line that names none is judged as what it is. The first line of a product without a date
+    names it; every other fact counts on every line, so that one that differs is seen.
     """
     column = {
         "products": "product", "members": "member", "identities": "key", "campaigns": "campaign",
     }[table]  # fmt: skip
     key = trimmed(getattr(columns, column))
     first = ""
-    if table == "products":
+    if table == "products" and columns.known_at is None:
         first = f"qualify row_number() over (partition by {key} order by {FILE}, {LINE}) = 1"
     return f"select * from ({raw}) where {MALFORMED} is null and {key} is not null {first}"
 
@@ -99,10 +99,29 @@ def _products(row: Row, columns: ProductColumns, form: Form) -> None:
     row.text("product_id", columns.product)
     for ours in ("name", "department", "category", "product_type", "brand"):
         row.text(ours, getattr(columns, ours))
+    if columns.path is not None:
+        row.given |= _levels(columns.path, columns.path_separator)
     row.boolean("private_label", columns.private_label, columns.yes, columns.no)
     row.money("price_cents", columns.price, form.minor)
     row.number("margin_rate", columns.margin_rate)
     row.number("size", columns.size)
+
+
+def _levels(path: str, separator: str) -> dict[str, str]:
+    """Return SQL of department, category and product type: the levels of a path.
+
+    A path of one level is a category, which is what preferences are counted in; what lies below
+    the third level stays part of it.
+    """
+    mark = engine.text(separator)
+    parts = f"list_transform(string_split({trimmed(path)}, {mark}), lambda part: trim(part))"
+    levels = f"list_filter({parts}, lambda part: part <> '')"
+    below = f"array_to_string(list_slice({levels}, 3, len({levels})), {mark})"
+    return {
+        "department": f"case when len({levels}) > 1 then list_extract({levels}, 1) end",
+        "category": f"list_extract({levels}, case when len({levels}) > 1 then 2 else 1 end)",
+        "product_type": f"nullif({below}, '')",
+    }
 
 
 def _members(row: Row, columns: MemberColumns, form: Form) -> None:

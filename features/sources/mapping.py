@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -119,7 +119,19 @@ def read_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the mapping"
+        known = _known_beside(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
         raise InputRefused(
-            f"{path}: {where}: {fault['msg']}. Nothing was read. A commented example of every "
-            "key stands in docs/how-to/map-your-data.md."
+            f"{path}: {where}: {fault['msg']}{known}. Nothing was read. A commented example of "
+            "every key stands in docs/how-to/map-your-data.md."
         ) from error
+
+
+def _known_beside(place: tuple[int | str, ...]) -> str:
+    """Say which keys there are where an unknown one stands."""
+    section: Any = Mapping
+    for part in place[:-1]:
+        annotation = section.model_fields[part].annotation
+        section = next(
+            one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")
+        )
+    return f"; known here are {', '.join(sorted(section.model_fields))}"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _DECLARATIONS = {
     "occurred_format", "time_format", "timezone", "known_from_beginning", "returns", "anonymous",
     "exact_duplicates", "always", "kinds", "subtracted", "number_prefix", "yes", "no", "systems",
-    "separator",
+    "separator", "path_separator",
 }  # fmt: skip
 # Words for yes and no, where the mapping names no others.
 YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")

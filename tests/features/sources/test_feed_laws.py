@@ -61,7 +61,7 @@ def take_in(home: Settings, folder: Path, table: str, pieces: Sequence[Sequence[
 
 
 @pytest.mark.parametrize("table", SECTIONS)
-@settings(few, max_examples=3)
+@settings(few, max_examples=2)
 @given(data=st.data())
 def test_pieces_in_any_order_equal_one_file(table: str, data: st.DataObject) -> None:
     good = dict(ROWS[table][0])
@@ -96,7 +96,7 @@ def test_features_do_not_depend_on_the_pieces_a_feed_came_in(
 
 
 @pytest.mark.parametrize("table", SECTIONS)
-@settings(few, max_examples=2)
+@settings(few, max_examples=1)
 @given(data=st.data())
 def test_a_file_sent_again_changes_nothing(table: str, data: st.DataObject) -> None:
     rows = [dict(ROWS[table][0]), *data.draw(rows_of(table))]
@@ -112,7 +112,7 @@ def test_a_file_sent_again_changes_nothing(table: str, data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("table", SECTIONS)
-@settings(few, max_examples=3)
+@settings(few, max_examples=2)
 @given(data=st.data())
 def test_whatever_stands_in_the_cells_no_row_is_lost(table: str, data: st.DataObject) -> None:
     good = dict(ROWS[table][0])

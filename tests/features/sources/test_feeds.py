@@ -278,6 +278,44 @@ def test_a_list_of_products_is_read_however_it_is_written(
     assert stored(home, "campaigns")[0][4] == '["A1","B7"]'
 
 
+@pytest.mark.parametrize(
+    ("path", "levels"),
+    [
+        ("Food > Tea > White", ("Food", "Tea", "White")),
+        ("Food>Tea", ("Food", "Tea", None)),
+        (" Tea ", (None, "Tea", None)),
+        ("Food > Tea > White > Loose", ("Food", "Tea", "White>Loose")),
+        ("Food > > Tea >", ("Food", "Tea", None)),
+        ("", (None, None, None)),
+    ],
+)
+def test_a_category_path_has_three_levels(
+    path: str, levels: tuple[str | None, ...], home: Settings, tmp_path: Path
+) -> None:
+    rows = [{"sku": "A1", "where": path}]
+    section = {"product": "sku", "path": "where"}
+
+    shop.take(home, feed_files.export(tmp_path, rows, {"products": section}))
+
+    assert stored(home, "products")[0][2:5] == levels
+
+
+def test_a_product_on_dated_lines_may_change_its_category(home: Settings, tmp_path: Path) -> None:
+    rows = [
+        {"sku": "A1", "aisle": aisle, "who": "ann", "day": f"2024-03-0{day}", "amount": "5"}
+        for day, aisle in enumerate(("tea", "tea", "gifts"), start=1)
+    ]
+    sections = {
+        "purchases": {"member": "who", "occurred_at": "day", "amount": "amount", "product": "sku"},
+        "products": {"product": "sku", "category": "aisle", "known_at": "day"},
+    }
+
+    (done,) = shop.take(home, feed_files.export(tmp_path, rows, sections))
+
+    moved = TableCount("products", read=3, stored=1, corrected=1, unchanged=1)
+    assert count(done, "products") == moved
+
+
 def test_what_was_assumed_is_in_the_report(home: Settings, tmp_path: Path) -> None:
     products = feed(tmp_path, "products", known_at=None)
     dated = feed(tmp_path / "dated", "products")
