@@ -7,7 +7,6 @@ from features.sources.cells import (
     amount_problem,
     folded,
     in_minor,
-    instant_sql,
     trimmed,
 )
 from features.sources.happenings import PurchaseColumns
@@ -30,14 +29,8 @@ def purchases_sql(
         contracts.PURCHASES, decimal, columns.timezone or programme.timezone, columns.written_as
     )
     minor = 10 ** MINOR_DIGITS.get(programme.currency, 2)
-    net = amount(columns.amount, decimal)
-    quantity = amount(columns.quantity, decimal)
-    if columns.amount is None:
-        price = amount(columns.unit_price, decimal)
-        # Wide enough for any two readable numbers: a product that overflows would end the ingest.
-        net = f"cast({quantity} as decimal(38, 6)) * cast({price} as decimal(38, 6))"
+    net, quantity = _net(columns, decimal), amount(columns.quantity, decimal)
     returned = f"({_is_return(columns)} or coalesce({net} < 0 or {quantity} < 0, false))"
-    occurred = instant_sql(columns.occurred_at, row.written_as, row.timezone)
     row.given |= {
         "source": engine.text(source),
         "order_id": trimmed(columns.order),
@@ -51,10 +44,10 @@ def purchases_sql(
         "store_id": trimmed(columns.store),
         "channel": trimmed(columns.channel),
         "returns_order_id": trimmed(columns.returns_order),
-        "known_at": occurred,
     }
     row.problems += _problems(columns, decimal, f"abs({net}) * {minor}")
     row.instant("occurred_at", columns.occurred_at)
+    row.given["known_at"] = row.given["occurred_at"]
     row.instant("known_at", columns.known_at)
     return row.staged(raw)
 
@@ -64,6 +57,15 @@ def member_key(column: str, anonymous: tuple[str, ...]) -> str:
     member = trimmed(column)
     nobody = ", ".join(engine.text(value) for value in anonymous) or "''"
     return f"case when {member} in ({nobody}) then null else {member} end"
+
+
+def _net(columns: PurchaseColumns, decimal: str) -> str:
+    """Return SQL for what a line came to, its sign as written."""
+    if columns.amount is not None:
+        return amount(columns.amount, decimal)
+    quantity, price = amount(columns.quantity, decimal), amount(columns.unit_price, decimal)
+    # Wide enough for any two readable numbers: a product that overflows would end the ingest.
+    return f"cast({quantity} as decimal(38, 6)) * cast({price} as decimal(38, 6))"
 
 
 def _problems(columns: PurchaseColumns, decimal: str, minor_units: str) -> list[str]:
