@@ -17,6 +17,8 @@ SQL_TYPE: dict[Kind, str] = {
     "boolean": "boolean",
 }
 TEXT_LENGTH_MAX = 1_000
+# Facts about a member or products of a campaign, many in one cell.
+JSON_LENGTH_MAX = 100_000
 MEMBER_KEY_LENGTH_MAX = 64
 # A till line over ten million units of currency is a slipped decimal point, not a purchase.
 CENTS_MAX = 1_000_000_000
@@ -38,7 +40,7 @@ class Field:
     """One column of an accepted table.
 
     `kinds` are the only words it may hold; `within` is what a number of it fulfils, as the SQL
-    that follows the column's name.
+    that follows the column's name; text is no longer than `longest`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Field:
     required: bool = False
     kinds: tuple[str, ...] = ()
     within: str = ""
+    longest: int = TEXT_LENGTH_MAX
 
     @property
     def sql_type(self) -> str:
@@ -59,12 +62,14 @@ class Table:
     """An accepted table; its rows are versions of what `key` names.
 
     `faults` are what columns can have wrong together: SQL tests, each with 'reason:column'.
+    `made_up` are columns of the key that a source without numbers gets from the content.
     """
 
     name: str
     key: tuple[str, ...]
     fields: tuple[Field, ...]
     faults: tuple[tuple[str, str], ...] = ()
+    made_up: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a table whose key names a column it does not have."""
@@ -109,6 +114,7 @@ PURCHASES = Table(
         Field("returns_line_no", "text", "the line a return refers to"),
         _KNOWN,
     ),
+    made_up=("order_id", "line_no"),
 )
 PRODUCTS = Table(
     "products",
@@ -136,7 +142,7 @@ MEMBERS = Table(
         Field("joined_channel", "text", "through which channel"),
         Field("referred_by", "text", "the member who brought her"),
         Field("acquisition_cost_cents", "cents", "what winning her cost"),
-        Field("attributes", "text", "declared facts, as JSON"),
+        Field("attributes", "text", "declared facts, as JSON", longest=JSON_LENGTH_MAX),
         _KNOWN,
     ),
 )
@@ -158,9 +164,10 @@ CAMPAIGNS = Table(
         Field("starts_at", "instant", "first moment", required=True),
         Field("ends_at", "instant", "first moment after", required=True),
         Field("kind", "text", "as the marketer calls it"),
-        Field("products", "text", "product_ids, as a JSON list"),
+        Field("products", "text", "product_ids, as a JSON list", longest=JSON_LENGTH_MAX),
         _KNOWN,
     ),
+    faults=(("ends_at <= starts_at", "out_of_range:ends_at"),),
 )
 CONTACTS = Table(
     "contacts",
@@ -194,6 +201,7 @@ EVENTS = Table(
         Field("value", "double", "stars, score, amount: as its kind means it"),
         _KNOWN,
     ),
+    made_up=("event_id",),
 )
 POINTS = Table(
     "points",
@@ -216,6 +224,7 @@ POINTS = Table(
         ("kind = 'EARN' and points < 0", "wrong_sign:points"),
         ("kind in ('REDEEM', 'EXPIRE') and points > 0", "wrong_sign:points"),
     ),
+    made_up=("posting_id",),
 )  # fmt: skip
 CONSENTS = Table(
     "consents",
@@ -259,7 +268,7 @@ def problem_sql(table: Table, readable_until: str) -> str:
     """
     cases = []
     # Row identity may be made of the other columns: what is wrong with them is said first.
-    for field in sorted(table.fields, key=lambda field: field.name in ("order_id", "line_no")):
+    for field in sorted(table.fields, key=lambda field: field.name in table.made_up):
         if field.required:
             blank = f"{field.name} is null"
             if field.kind == "text":
@@ -278,7 +287,8 @@ def problem_sql(table: Table, readable_until: str) -> str:
 def _limits(field: Field) -> list[tuple[str, str]]:
     name, limits = field.name, []
     if field.kind == "text":
-        longest = MEMBER_KEY_LENGTH_MAX if name in ("member_id", "source_key") else TEXT_LENGTH_MAX
+        is_member = name in ("member_id", "source_key")
+        longest = MEMBER_KEY_LENGTH_MAX if is_member else field.longest
         limits += [
             (f"length({name}) > {longest}", "too_long"),
             (f"contains({name}, chr(0))", "nul_character"),
@@ -300,12 +310,15 @@ def _limits(field: Field) -> list[tuple[str, str]]:
 HOW_TO_FIX = {
     "missing": "fill the column, or map another one to it",
     "unreadable": "correct the value, or say its format in the mapping",
-    "too_long": f"keep members to {MEMBER_KEY_LENGTH_MAX} letters, other text to {TEXT_LENGTH_MAX}",
+    "too_long": f"keep members to {MEMBER_KEY_LENGTH_MAX} letters, attributes and lists to "
+    f"{JSON_LENGTH_MAX:,}, other text to {TEXT_LENGTH_MAX:,}",
     "nul_character": "remove the NUL character",
-    "unknown_kind": "use the contract's word, or translate yours in the mapping: kinds = {...}",
-    "out_of_range": "check the unit and the decimal sign",
+    "unknown_kind": "use the contract's word, or translate yours in the mapping: kinds = {...}; "
+    "for systems of identities, systems = {...}",
+    "out_of_range": "check the unit, the decimal sign and the number of decimals",
     "not_a_number": "replace NaN or infinity by a number or leave the cell empty",
-    "wrong_sign": "points earned are positive, points spent or expired negative",
+    "wrong_sign": "points earned are positive, points spent or expired negative: where yours have "
+    "no sign, list their words in the mapping: subtracted = [...]",
     "in_the_future": "check the timezone in the mapping and the till's clock",
     "known_before_it_happened": "known_at must not precede occurred_at: check both columns",
     "conflicting_duplicate": "a correction needs a later known_at than the row it corrects",

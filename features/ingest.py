@@ -97,6 +97,7 @@ class _Batch:
     ingested_at: datetime
     progress: Progress
     counts: list[TableCount] = field(default_factory=list)
+    on_lines: set[str] = field(default_factory=set)
     rows: dict[str, int] = field(default_factory=dict)
 
     def take(self, source: Source, settings: Settings, digests: dict[str, str]) -> Ingested:
@@ -104,6 +105,7 @@ class _Batch:
         for staged in source.stage(self.connection, self.scratch, self.programme):
             self.progress(f"checking {staged.table.name}")
             self.counts.append(self._table(staged, source))
+            self.on_lines |= {staged.table.name} if staged.on_lines else set()
         self.progress("judging the data's usability")
         report = usability.judge(
             self.connection, self.lake, self.manifest, self.batch_no, source, self.counts,
@@ -205,20 +207,27 @@ class _Batch:
         return {str(reason): int(count) for reason, count in counted}
 
     def _refuse_if_nothing_is_usable(self, source: Source, report: Path) -> None:
-        """Refuse a source none of whose purchase rows can be read: the mapping is wrong."""
-        for count in self.counts:
-            refused = sum(count.quarantined.values())
-            if count.table == "purchases" and count.read and refused == count.read:
-                worst = max(count.quarantined, key=lambda reason: count.quarantined[reason])
-                reason, _, column = worst.partition(":")
+        """Refuse a source none of whose rows, or of whose purchases, can be read.
+
+        The mapping is wrong, or the export. What is only found on another table's rows decides
+        nothing: a till line may name no product.
+        """
+        own = [count for count in self.counts if count.table not in self.on_lines]
+        unusable = [count for count in own if count.refused == count.read]
+        if len(unusable) < len(own):
+            unusable = [count for count in unusable if count.table == "purchases"]
+        for count in sorted(unusable, key=lambda count: count.table != "purchases"):
+            rows = "purchase rows" if count.table == "purchases" else f"rows of {count.table}"
+            if not count.read:
                 raise InputRefused(
-                    f"None of the {count.read:,} purchase rows of {source.name} can be used; the "
-                    f"commonest reason is {reason} in {column or 'the line'} "
-                    f"({count.quarantined[worst]:,} rows). Nothing was ingested. "
-                    f"{contracts.HOW_TO_FIX[reason].capitalize()}. The report is {report}."
-                )
-            if count.table == "purchases" and not count.read:
-                raise InputRefused(
-                    f"{source.name} holds no purchase rows, only headers. Nothing was ingested. "
+                    f"{source.name} holds no {rows}, only headers. Nothing was ingested. "
                     "Check that the export is complete."
                 )
+            worst = max(count.quarantined, key=lambda reason: count.quarantined[reason])
+            reason, _, column = worst.partition(":")
+            raise InputRefused(
+                f"None of the {count.read:,} {rows} of {source.name} can be used; the "
+                f"commonest reason is {reason} in {column or 'the line'} "
+                f"({count.quarantined[worst]:,} rows). Nothing was ingested. "
+                f"{contracts.HOW_TO_FIX[reason].capitalize()}. The report is {report}."
+            )

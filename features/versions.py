@@ -32,6 +32,8 @@ def judge_repeated(
     unchanged even if a later version is stored: an old export may be sent once more.
     """
     key = ", ".join(table.key)
+    # A table may be keyed by when a thing was known: its rows are no versions of each other.
+    named = ", ".join(c for c in table.key if c != "known_at")
     content = "{" + ", ".join(f"{c}: {c}" for c in table.content) + "}" if table.content else "null"
     connection.execute(
         f"""create or replace temp table repeated as
@@ -45,10 +47,10 @@ def judge_repeated(
     connection.execute(
         f"""create or replace temp table judged as
         with timeline as (
-            select {key}, known_at, {content} as content, 1 as fresh, file, line, raw
+            select {named}, known_at, {content} as content, 1 as fresh, file, line, raw
             from candidates
             union all
-            select {key}, known_at, {content}, 0, '', 0, null
+            select {named}, known_at, {content}, 0, '', 0, null
             from ({stored})
             where sign = {NEW} and hash({key}) in (select hash({key}) from candidates)
         ), placed as (
@@ -63,11 +65,11 @@ def judge_repeated(
             from timeline
             window at_once as (partition by {key}, known_at order by fresh, file, line)
         ), steps as (
-            select {key}, known_at, lag(winner) over (partition by {key} order by known_at)
+            select {named}, known_at, lag(winner) over (partition by {key} order by known_at)
                 as previous
             from placed where place = 1
         )
-        select {", ".join(f"w.{column}" for column in table.key)}, w.known_at, w.content,
+        select {", ".join(f"w.{c}" for c in table.key if c != "known_at")}, w.known_at, w.content,
             w.file, w.line, w.raw,
             case when w.known_at < w.stored_at and w.content is distinct from w.stored_content
                      and w.content is distinct from w.content_then
@@ -93,7 +95,7 @@ def _leave_out_what_is_stored(
     """
     key = ", ".join(table.key)
     equal = " and ".join(
-        [f"c.{column} = t.{column}" for column in (*table.key, "known_at")]
+        [f"c.{column} = t.{column}" for column in dict.fromkeys((*table.key, "known_at"))]
         + [f"c.{column} is not distinct from t.{column}" for column in table.content]
     )
     connection.execute(
@@ -146,7 +148,7 @@ def accepted_sql(table: contracts.Table, staged: str) -> str:
 def refused_sql(table: contracts.Table, staged: str) -> str:
     """Return a SELECT of the rows to quarantine: reason, column, file, line and the row."""
     columns = "{" + ", ".join(f"{c}: {c}" for c in table.column_names) + "}"
-    judged_columns = ", ".join(f"{c}: {c}" for c in table.key)
+    judged_columns = ", ".join(f"{c}: {c}" for c in dict.fromkeys((*table.key, "known_at")))
     return f"""
         select split_part(problem, ':', 1) as reason,
                nullif(split_part(problem, ':', 2), '') as column_name, file, line,
@@ -155,28 +157,33 @@ def refused_sql(table: contracts.Table, staged: str) -> str:
         union all
         select 'conflicting_duplicate', 'known_at', file, line,
                coalesce(cast(raw as varchar),
-                        cast(to_json({{{judged_columns}, known_at: known_at, content: content}})
+                        cast(to_json({{{judged_columns}, content: content}})
                              as varchar))
         from judged where fate = 'refused'"""
 
 
 def with_identity(table: contracts.Table, rows: str, drop_equal_rows: bool) -> str:
-    """Give rows of a source without order or line numbers an identity made of their content.
+    """Give rows of a source without numbers an identity made of their content.
 
     The n-th equal row of a file is its own row: some sources hold equal lines that are real.
     With `drop_equal_rows` it is the first row again. Sending the same file again gives the same
     identities, and so does a later export that only knows the rows from a later day.
     """
-    if table is not contracts.PURCHASES:
+    if not table.made_up:
         return rows
-    named = [c for c in table.column_names if c not in ("line_no", "order_id", "known_at")]
-    parts = ", ".join(f"coalesce(cast({c} as varchar), '')" for c in ("order_id", *named))
+    *_, last = table.made_up
+    named = [c for c in table.column_names if c not in (*table.made_up, "known_at")]
+    if table is contracts.PURCHASES:
+        named.insert(0, "order_id")
+    parts = ", ".join(f"coalesce(cast({c} as varchar), '')" for c in named)
     nth = "1"
     if not drop_equal_rows:
-        nth = "row_number() over (partition by file, content_hash, line_no order by line)"
+        nth = f"row_number() over (partition by file, content_hash, {last} order by line)"
+    made = [f"coalesce({last}, concat(content_hash, '-', {nth})) as {last}"]
+    if table is contracts.PURCHASES:
+        # Without basket numbers, what one member bought at one moment is a basket.
+        made.append("""coalesce(order_id, concat(coalesce(source_key, 'anonymous'), '@',
+                strftime(occurred_at, '%Y%m%dT%H%M%S'))) as order_id""")
     return f"""
-        select * exclude (content_hash) replace (
-            coalesce(order_id, concat(coalesce(source_key, 'anonymous'), '@',
-                strftime(occurred_at, '%Y%m%dT%H%M%S'))) as order_id,
-            coalesce(line_no, concat(content_hash, '-', {nth})) as line_no)
+        select * exclude (content_hash) replace ({", ".join(made)})
         from (select *, md5(concat_ws(chr(31), {parts})) as content_hash from ({rows}))"""

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -214,6 +215,7 @@ def test_every_step_reports_what_it_made(journey: Journey) -> None:
     ingested, built, trained = (journey.said[verb] for verb in ("ingest", "features", "train"))
 
     assert "Data usability: till" in ingested.out
+    assert re.search(r"^purchases: [\d,]+ rows read: [\d,]+ new, 0 corrected", ingested.out, re.M)
     assert "till: committed as batch 1" in ingested.out
     assert f"Snapshot {grocer.FIRST_DAY + pd.Timedelta(weeks=36):%Y}" in built.out
     for name in ("churn_28d", "value_28d", "repeat_28d", "explore_28d"):

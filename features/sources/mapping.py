@@ -2,19 +2,36 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from features.sources.facts import (
+    CampaignColumns,
+    IdentityColumns,
+    MemberColumns,
+    ProductColumns,
+    StockColumns,
+)
+from features.sources.happenings import (
+    ConsentColumns,
+    ContactColumns,
+    EventColumns,
+    PointsColumns,
+    PurchaseColumns,
+)
+from features.sources.sections import Columns, Happenings, Section, SourceName
 from programme.errors import InputRefused
 from programme.settings import Programme
 
+# In the order in which they are read: who and what first, then what happened.
+TABLES = (
+    "identities", "members", "products", "campaigns", "purchases", "events", "contacts", "points",
+    "consents", "stock",
+)  # fmt: skip
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-
-class FileFormat(_Section):
+class FileFormat(Section):
     """How the files are written."""
 
     format: Literal["csv", "parquet"] | None = None
@@ -30,72 +47,30 @@ class FileFormat(_Section):
         return path.suffix.lower() in (".parquet", ".pq")
 
 
-class Returns(_Section):
-    """How a return is told from a purchase; a negative amount always is one."""
+class Mapping(Section):
+    """One kind of export: who it comes from, how it is written, what its columns mean.
 
-    flag: str | None = None
-    values: tuple[str, ...] = ("1", "true", "Y", "yes")
-    prefix: str | None = None
+    Its rows feed every table that has a section.
+    """
 
-
-class PurchaseColumns(_Section):
-    """Which column of the file is which of ours; a name is the file's own header."""
-
-    member: str
-    occurred_at: str
-    occurred_format: str | None = None
-    timezone: str | None = None
-    known_at: str | None = None
-    order: str | None = None
-    line: str | None = None
-    product: str | None = None
-    amount: str | None = None
-    quantity: str | None = None
-    unit_price: str | None = None
-    discount: str | None = None
-    coupon: str | None = None
-    store: str | None = None
-    channel: str | None = None
-    returns_order: str | None = None
-    returns: Returns = Returns()
-    anonymous: tuple[str, ...] = ()
-    exact_duplicates: Literal["keep", "drop"] = "keep"
-
-    @model_validator(mode="after")
-    def _one_amount(self) -> Self:
-        priced = self.quantity is not None and self.unit_price is not None
-        if (self.amount is None) == (not priced):
-            raise ValueError("say either amount, or quantity and unit_price")
-        if self.returns.prefix is not None and self.order is None:
-            raise ValueError("returns.prefix is read off the order number: map order too")
-        return self
-
-
-class ProductColumns(_Section):
-    """The catalogue, in a file of its own or repeated on every purchase line."""
-
-    product: str
-    known_at: str | None = None
-    name: str | None = None
-    department: str | None = None
-    category: str | None = None
-    product_type: str | None = None
-    brand: str | None = None
-
-
-class Mapping(_Section):
-    """One export: who it comes from, how it is written, what its columns mean."""
-
-    source: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+    source: SourceName
     programme: Programme | None = None
     file: FileFormat = FileFormat()
     purchases: PurchaseColumns | None = None
     products: ProductColumns | None = None
+    members: MemberColumns | None = None
+    identities: IdentityColumns | None = None
+    campaigns: CampaignColumns | None = None
+    events: EventColumns | None = None
+    contacts: ContactColumns | None = None
+    points: PointsColumns | None = None
+    consents: ConsentColumns | None = None
+    stock: StockColumns | None = None
 
     @model_validator(mode="after")
     def _maps_something(self) -> Self:
-        if self.purchases is None and self.products is None:
-            raise ValueError("map at least one of [purchases] and [products]")
+        if not self.sections():
+            raise ValueError(f"map at least one of [{'], ['.join(TABLES)}]")
         read = self.columns_read()
         alike = {
             one for one in read for other in read if one < other and one.lower() == other.lower()
@@ -106,18 +81,25 @@ class Mapping(_Section):
             )
         return self
 
+    def sections(self) -> dict[str, Columns]:
+        """Return what is mapped: table and columns, in the order in which tables are read."""
+        mapped = {table: getattr(self, table) for table in TABLES}
+        return {table: columns for table, columns in mapped.items() if columns is not None}
+
+    def owner(self) -> str:
+        """Return the table that a row is there for; the others only find facts on it.
+
+        A line of a till is a purchase even if it names a product; it is not a bad product where
+        it names none.
+        """
+        mapped = self.sections()
+        happening = [table for table, columns in mapped.items() if isinstance(columns, Happenings)]
+        candidates = [*happening, "stock", "members", *mapped]
+        return next(table for table in candidates if table in mapped)
+
     def columns_read(self) -> list[str]:
         """Return the headers that must be present in every file."""
-        read: list[str] = []
-        skip = {
-            "occurred_format", "timezone", "returns", "anonymous", "exact_duplicates",
-        }  # fmt: skip
-        for section in (self.purchases, self.products):
-            if section is not None:
-                facts: dict[str, Any] = section.model_dump(exclude=skip, exclude_none=True)
-                read += [str(value) for value in facts.values()]
-        if self.purchases is not None and self.purchases.returns.flag is not None:
-            read.append(self.purchases.returns.flag)
+        read = [header for columns in self.sections().values() for header in columns.headers()]
         return list(dict.fromkeys(read))
 
 
@@ -137,7 +119,19 @@ def read_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the mapping"
+        known = _known_beside(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
         raise InputRefused(
-            f"{path}: {where}: {fault['msg']}. Nothing was read. A commented example of every "
-            "key stands in docs/how-to/map-your-data.md."
+            f"{path}: {where}: {fault['msg']}{known}. Nothing was read. A commented example of "
+            "every key stands in docs/how-to/map-your-data.md."
         ) from error
+
+
+def _known_beside(place: tuple[int | str, ...]) -> str:
+    """Say which keys there are where an unknown one stands."""
+    section: Any = Mapping
+    for part in place[:-1]:
+        annotation = section.model_fields[part].annotation
+        section = next(
+            one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")
+        )
+    return f"; known here are {', '.join(sorted(section.model_fields))}"

@@ -24,14 +24,16 @@ class Staged:
 
     `sql` selects the contract's columns in their types, then `file` (text), `line` (bigint),
     `problem` ('reason:column' or null) and `raw` (the row as it came, JSON text). With
-    `hash_identity`, `order_id` or `line_no` may be null: row identity comes from the content, and
-    equal rows of a file are rows of their own unless `drop_equal_rows` says they are mistakes.
+    `hash_identity`, numbers that rows should have may be null: identity comes from the content,
+    and equal rows of a file are rows of their own unless `drop_equal_rows` says they are mistakes.
+    Rows `on_lines` are facts found on the rows of another table, which may hold none.
     """
 
     table: contracts.Table
     sql: str
     hash_identity: bool = False
     drop_equal_rows: bool = False
+    on_lines: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,12 @@ def show_ingested(console: Console, done: Ingested) -> None:
             escape(found.column), f"{found.count:,}", escape(words),
         )  # fmt: skip
     console.print(table)
+    for count in done.counts:
+        console.print(
+            f"{count.table}: {count.read:,} rows read: {count.stored:,} new, {count.corrected:,} "
+            f"corrected, {count.unchanged:,} known already, {count.refused:,} in quarantine",
+            **PLAIN,
+        )
     state = "nothing new" if done.batch_no is None else f"committed as batch {done.batch_no}"
     console.print(f"{done.source}: {state}. Report: {done.report_path}", **PLAIN)
 

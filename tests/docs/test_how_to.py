@@ -15,13 +15,8 @@ from typer.testing import CliRunner
 
 import perennial
 from features import table
-from features.sources.mapping import (
-    FileFormat,
-    Mapping,
-    ProductColumns,
-    PurchaseColumns,
-    Returns,
-)
+from features.sources import facts, happenings
+from features.sources.mapping import TABLES, FileFormat, Mapping
 from programme.settings import Programme
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
@@ -103,27 +98,48 @@ def keys_of(model: type[BaseModel]) -> set[str]:
     return set(model.model_fields)
 
 
+SECTIONS: dict[str, type[BaseModel]] = {
+    "programme": Programme,
+    "file": FileFormat,
+    "purchases": happenings.PurchaseColumns,
+    "events": happenings.EventColumns,
+    "contacts": happenings.ContactColumns,
+    "points": happenings.PointsColumns,
+    "consents": happenings.ConsentColumns,
+    "products": facts.ProductColumns,
+    "members": facts.MemberColumns,
+    "identities": facts.IdentityColumns,
+    "campaigns": facts.CampaignColumns,
+    "stock": facts.StockColumns,
+}
+
+
+# Said alike in every section that has them, so shown in one; or in words, beside their rival.
+SHOWN_ONCE = {"timezone", "occurred_format", "time_format", "known_at", "known_from_beginning"}
+IN_WORDS = {"always", "ends_at"}
+
+
 def test_every_key_of_a_mapping_is_in_an_example_that_runs() -> None:
-    shown: dict[str, set[str]] = {}
+    shown: dict[str, set[str]] = {name: set() for name in ("", "returns", *SECTIONS)}
     for language, name, _, text in blocks("map-your-data.md"):
         if language == "toml":
             content = tomllib.loads(text)
             assert name
-            shown.setdefault("", set()).update(content)
-            shown.setdefault("returns", set()).update(
-                content.get("purchases", {}).get("returns", {})
-            )
-            for section in ("programme", "file", "purchases", "products"):
-                shown.setdefault(section, set()).update(content.get(section, {}))
+            shown[""].update(content)
+            shown["returns"].update(content.get("purchases", {}).get("returns", {}))
+            for section in SECTIONS:
+                shown[section].update(content.get(section, {}))
 
-    assert shown == {
+    assert set(TABLES) < set(SECTIONS)
+    elsewhere = SHOWN_ONCE | IN_WORDS
+    assert {name: keys - elsewhere for name, keys in shown.items()} == {
         "": keys_of(Mapping),
-        "programme": keys_of(Programme),
-        "file": keys_of(FileFormat),
-        "purchases": keys_of(PurchaseColumns),
-        "returns": keys_of(Returns),
-        "products": keys_of(ProductColumns),
+        "returns": keys_of(happenings.Returns),
+        **{section: keys_of(model) - elsewhere for section, model in SECTIONS.items()},
     }
+    assert set().union(*(shown[table] for table in TABLES)) >= SHOWN_ONCE
+    page = (PAGES / "map-your-data.md").read_text("utf-8")
+    assert all(key in page for key in IN_WORDS)
 
 
 def test_every_key_of_the_full_example_is_explained() -> None:
