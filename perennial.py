@@ -108,6 +108,66 @@ def features(
     show_snapshot(console, built)
 
 
+@app.command(epilog="Example: perennial tags --member 1145 --language zh")
+def tags(
+    as_of: AsOfOption = None,
+    member: Annotated[
+        str | None, typer.Option(help="Say which tags this member holds, and why.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of --member: en or zh.")] = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="Write member, tag and since to a .parquet or .csv file.")
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Judge every tag: coverage, flips, lift. Left out --as-of: the last day whose "
+            "next four weeks are known.",
+        ),
+    ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print every tag as Markdown; nothing is built.")
+    ] = False,
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="Turn sensitive tags on for this run.")
+    ] = False,
+    segments: Annotated[
+        Path | None,
+        typer.Option(help="Parquet file of the members' segments, for tags that read them."),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Decide which scenario tags every member holds; explain, judge, list or export them."""
+    from features.tags import rules, store
+    from serving.reports import tags as shown
+
+    settings = _settings(home)
+    if listed:
+        from features.tags.listing import as_markdown
+
+        sys.stdout.write(as_markdown(rules.read(settings.home).expand(None)))
+        return
+    asked = True if sensitive else None
+    with _progress("tags") as progress:
+        day = shown.day_of(settings, as_of, judged=report)
+        if report:
+            judged = shown.judge(settings, day, progress, asked)
+        else:
+            built = store.build(settings, day, progress, segments=segments, sensitive=asked)
+    if report:
+        shown.show_report(console, *judged)
+        return
+    if member is not None:
+        shown.show_member(console, settings, built, member, language)
+    else:
+        shown.show_tags(console, built)
+    if out is not None:
+        from features.tags.export import write
+
+        console.print(f"{write(built, out):,} tags held, written to {out}", markup=False)
+
+
 @app.command(epilog="Example: perennial train churn --config experiments/churn_28d/config.toml")
 def train(
     targets: Annotated[

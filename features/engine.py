@@ -1,11 +1,13 @@
 """DuckDB as we use it: bounded memory, two threads, UTC, spilling to the home."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from programme.files import sync_file, sync_folder
 from programme.settings import Settings
 
 
@@ -69,3 +71,16 @@ def copy_to_parquet(connection: duckdb.DuckDBPyConnection, sql: str, path: Path)
         f"copy ({sql}) to {text(path)} (format parquet, compression zstd)"
     ).fetchone()
     return int(done[0]) if done else 0
+
+
+def replace_parquet(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
+    """Write the rows of `sql` to `path` so that a reader sees the old file or the new one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        rows = copy_to_parquet(connection, sql, unfinished)
+        sync_file(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return rows

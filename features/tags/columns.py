@@ -104,3 +104,12 @@ def _unknown(name: str, where: str, there_are: list[str]) -> InputRefused:
         f"{where} reads {name[:160]!r}, and there is no such column. No tag was read. {hint}"
         "docs/features.md and docs/tags.md list what tags may read."
     )
+
+
+def meaning(known: Known) -> str:
+    """Return what a column means where no translation says it."""
+    if known.source == "features":
+        return next(column.meaning for column in table.COLUMNS if column.name == known.name)
+    if known.source == "habits":
+        return habits.COLUMNS[known.local][1].meaning
+    return known.local

@@ -45,11 +45,14 @@ class Level:
     quantile: Quantile | None = None
 
     def measured(self, quantiles: dict[Quantile, float | None]) -> float | None:
-        """Return the number to compare with; None where the programme has no such quantile."""
+        """Return the number to compare with; None where there is no such quantile."""
         if self.quantile is None:
             return self.number
         found = quantiles[self.quantile]
-        return None if found is None else self.number * found
+        # A multiple of nothing tells nobody apart.
+        if found is None or (found == 0 and self.number != 1):
+            return None
+        return self.number * found
 
 
 @dataclass(frozen=True)

@@ -15,51 +15,63 @@ NAME_LENGTH_SHOWN = 60
 # Lines by which a member's share is drawn towards the programme's: one line is no taste.
 SHRINKAGE_LINES = 20
 
-_HALF, _YEAR = "days_ago <= 182", "days_ago <= 364"
-# Over the rows of one member and one kind of goods: one a day she bought it.
+# Members' rows of a category are gone through for some members at a time, like by-line features.
+ROWS_AT_ONCE = 12_000_000
+# Days bought are bits, 64 to a word: the days of several categories are their union.
+_WORDS = range(6)
+
+
+def _days(window: int) -> str:
+    """Return SQL counting the days of a window in the words of bits."""
+    whole, rest = divmod(window, 64)
+    counted = [f"bit_count(days_{word})::integer" for word in range(whole)]
+    if rest:
+        counted.append(f"bit_count(days_{whole} & {(1 << rest) - 1}::ubigint)::integer")
+    return f"({' + '.join(counted)})"
+
+
+def _index(window: str) -> str:
+    """Return her share of lines over the programme's, drawn towards it."""
+    return (
+        f"({window} + {SHRINKAGE_LINES} * usual) / (all_{window} + {SHRINKAGE_LINES}) "
+        "/ nullif(usual, 0)"
+    )
+
+
+def _log_share(lines: str, of: str) -> str:
+    return f"ln(({lines} + {SHRINKAGE_LINES} * usual) / ({of} + {SHRINKAGE_LINES}))"
+
+
+# Over one row a member and kind of goods: its sums of the last 364 days and its days.
 MEASURES: dict[str, Column] = {
     column.name: column
     for column in (
-        Column("days_84d", "days", "days bought", "count(*) filter (where days_ago <= 84)", 0),
-        Column("days_182d", "days", "days bought", f"count(*) filter (where {_HALF})", 0),
-        Column("days_364d", "days", "days bought", f"count(*) filter (where {_YEAR})", 0),
-        Column("days_life", "days", "days bought, ever", "count(*)", 0),
-        Column("last_days", "days", "since last bought", "min(days_ago)"),
-        Column("first_days", "days", "since first bought", "max(days_ago)"),
-        Column("gap_days", "days", "between two purchases, on average",
-               "(max(days_ago) - min(days_ago)) / nullif(cast(count(*) - 1 as double), 0)"),
+        Column("days_84d", "days", "days bought", _days(84), 0),
+        Column("days_182d", "days", "days bought", _days(182), 0),
+        Column("days_364d", "days", "days bought", _days(364), 0),
+        Column("last_days", "days", "since last bought", "last_days"),
+        Column("first_days", "days", "since first bought", "first_days"),
         Column("overdue_ratio", "ratio", "days since last bought over the usual gap",
-               "min(days_ago) * (count(*) - 1) / nullif(cast(max(days_ago) - min(days_ago) "
-               "as double), 0)"),
+               f"last_days * ({_days(364)} - 1) / nullif(cast(early_days - last_days as double), "
+               "0)"),
         Column("spend_share_364d", "share", "of spend",
-               f"sum(net_cents) filter (where {_YEAR}) / nullif(cast(any_value(cents_364d) "
-               "as double), 0)"),
+               "net_cents / nullif(cast(all_net_cents as double), 0)"),
         Column("share_index_364d", "index", "share of lines over the programme's",
-               f"(coalesce(sum(lines) filter (where {_YEAR}), 0) + {SHRINKAGE_LINES} * "
-               f"any_value(usual)) / (any_value(lines_364d) + {SHRINKAGE_LINES}) "
-               "/ nullif(any_value(usual), 0)"),
+               _index("lines")),
         Column("share_index_182d", "index", "share of lines over the programme's",
-               f"(coalesce(sum(lines) filter (where {_HALF}), 0) + {SHRINKAGE_LINES} * "
-               f"any_value(usual)) / (any_value(lines_182d) + {SHRINKAGE_LINES}) "
-               "/ nullif(any_value(usual), 0)"),
+               _index("lines_182d")),
         Column("share_trend_182d", "log ratio",
                "share of lines in the last 26 weeks against the time before, a year at most",
-               f"ln((coalesce(sum(lines) filter (where {_HALF}), 0) + {SHRINKAGE_LINES} * "
-               f"any_value(usual)) / (any_value(lines_182d) + {SHRINKAGE_LINES})) - "
-               "ln((coalesce(sum(lines) filter (where days_ago between 183 and 364), 0) + "
-               f"{SHRINKAGE_LINES} * any_value(usual)) / (any_value(lines_364d) - "
-               f"any_value(lines_182d) + {SHRINKAGE_LINES}))"),
+               f"{_log_share('lines_182d', 'all_lines_182d')} - "
+               f"{_log_share('(lines - lines_182d)', '(all_lines - all_lines_182d)')}"),
         Column("discount_share_364d", "share", "taken off the full price",
-               f"sum(discount_cents) filter (where {_YEAR}) / nullif(cast(sum(gross_cents) "
-               f"filter (where {_YEAR}) as double), 0)"),
+               "discount_cents / nullif(cast(gross_cents as double), 0)"),
         Column("discount_index_364d", "index", "discount over the programme's on the same goods",
-               f"sum(discount_cents) filter (where {_YEAR}) / nullif(cast(sum(expected_discount) "
-               f"filter (where {_YEAR}) as double), 0)"),
+               "1000.0 * discount_cents / nullif(expected_discount_milli, 0)"),
         Column("price_index_364d", "index", "price over the programme's in the same categories",
-               f"sum(priced_cents) filter (where {_YEAR}) / nullif(cast(sum(expected_cents) "
-               f"filter (where {_YEAR}) as double), 0)"),
+               "1000.0 * priced_cents / nullif(expected_milli, 0)"),
         Column("category_count_364d", "categories", "different categories",
-               "any_value(category_count_364d)", 0),
+               "cast(categories as integer)", 0),
     )
 }  # fmt: skip
 
@@ -162,24 +174,42 @@ def measure(
     kept = [pair for pair in places if pair[1] in ids]
     if kept:
         connection.executemany("insert into tag_places values (?, ?)", kept)
-    connection.execute(f"create or replace temp table tag_goods_days as {_DAYS}")
     measures = sorted({name for _, name in wanted})
     listed = ", ".join(f"{MEASURES[name].sql} as {name}" for name in measures) or "0 as nothing"
-    connection.execute(
-        f"""create or replace temp table tag_goods_long as
-        select member_id, goods, {listed} from ({_ROWS}) group by member_id, goods"""
-    )
+    long = f"select member_id, goods, {listed} from ({_BY_GOODS})"
+    connection.execute("create or replace temp table tag_goods_long as "
+                       f"{long.format(rows=_BY_CATEGORY.format(some='false'))}")  # fmt: skip
+    rows = connection.execute("select count(*) from known_categories").fetchall()[0][0]
+    parts = 1 + int(rows) // ROWS_AT_ONCE
+    for part in range(parts):
+        some = f"hash(member_id) % {parts} = {part}"
+        connection.execute(
+            "create or replace temp table tag_categories as " + _BY_CATEGORY.format(some=some)
+        )
+        connection.execute(
+            f"insert into tag_goods_long {long.format(rows='select * from tag_categories')}"
+        )
+    connection.execute("drop table if exists tag_categories")
+    _pivot(connection, wanted)
+    connection.execute("drop table tag_goods_long")
+
+
+def _pivot(connection: duckdb.DuckDBPyConnection, wanted: tuple[tuple[str, str], ...]) -> None:
+    """Make `tag_goods` of `tag_goods_long`: a join for each kind costs less than a filter."""
+    ids = sorted({goods for goods, _ in wanted})
     columns = "".join(
-        f", max({name}) filter (where goods = {engine.text(goods)}) as "
-        f"{engine.name(column_name(goods, name))}"
+        f", g{ids.index(goods)}.{name} as {engine.name(column_name(goods, name))}"
         for goods, name in wanted
     )
-    connection.execute(
-        f"create or replace temp table tag_goods as "
-        f"select member_id{columns} from tag_goods_long group by member_id"
+    joins = " ".join(
+        f"left join (select * from tag_goods_long where goods = {engine.text(goods)}) g{place} "
+        f"on g{place}.member_id = m.member_id"
+        for place, goods in enumerate(ids)
     )
-    for name in ("tag_goods_days", "tag_goods_long"):
-        connection.execute(f"drop table {name}")
+    connection.execute(
+        f"create or replace temp table tag_goods as select m.member_id{columns} "
+        f"from (select distinct member_id from tag_goods_long) m {joins}"
+    )
 
 
 def column_name(goods: str, measure: str) -> str:
@@ -187,35 +217,54 @@ def column_name(goods: str, measure: str) -> str:
     return f"goods.{goods}.{measure}"
 
 
-_DAYS = """
-    select member_id, goods, days_ago, sum(lines) as lines, sum(net_cents) as net_cents,
-           sum(gross_cents) as gross_cents, sum(discount_cents) as discount_cents,
-           sum(case when r.price_cents > 0 and quantity_milli > 0 then gross_cents end)
-               as priced_cents,
-           cast(sum(case when r.price_cents > 0 and quantity_milli > 0 then cast(
-               quantity_milli * r.price_cents / 1000.0 as decimal(30, 6)) end) as double)
-               as expected_cents,
-           cast(sum(cast(gross_cents * coalesce(r.discount_rate, 0) as decimal(30, 6))) as double)
-               as expected_discount
-    from member_categories c join tag_places using (category)
-    left join reference_categories r using (category)
-    where c.lines > 0 group by member_id, goods, days_ago"""
-_ROWS = """
-    select d.*, t.lines_364d, t.lines_182d, t.cents_364d, n.category_count_364d, u.usual
-    from tag_goods_days d
+_BITS = ",\n".join(
+    f"bit_or(case when (days_ago - 1) // 64 = {word} and days_ago <= 364 "
+    f"then 1::ubigint << cast((days_ago - 1) % 64 as ubigint) else 0::ubigint end) as days_{word}"
+    for word in _WORDS
+)
+_YEAR, _HALF = "days_ago <= 364", "days_ago <= 182"
+# What is compared with the programme's price or rate is summed in thousandths: a sum of doubles
+# depends on which thread comes first, a sum of integers does not.
+_BY_CATEGORY = f"""
+    select c.*, cast(round(quantity_milli * r.price_cents) as hugeint) as expected_milli,
+           case when r.price_cents > 0 and quantity_milli > 0 then gross_cents end as priced_cents,
+           cast(round(1000 * gross_cents * coalesce(r.discount_rate, 0)) as hugeint)
+               as expected_discount_milli
+    from (
+        select member_id, category, min(days_ago) as last_days, max(days_ago) as first_days,
+               max(days_ago) filter (where {_YEAR}) as early_days,
+               cast(coalesce(sum(lines) filter (where {_YEAR}), 0) as bigint) as lines,
+               cast(coalesce(sum(lines) filter (where {_HALF}), 0) as bigint) as lines_182d,
+               cast(coalesce(sum(net_cents) filter (where {_YEAR}), 0) as bigint) as net_cents,
+               cast(coalesce(sum(gross_cents) filter (where {_YEAR}), 0) as bigint)
+                   as gross_cents,
+               cast(coalesce(sum(discount_cents) filter (where {_YEAR}), 0) as bigint)
+                   as discount_cents,
+               cast(coalesce(sum(quantity_milli) filter (where {_YEAR}), 0) as bigint)
+                   as quantity_milli,
+               {_BITS}
+        from member_categories where lines > 0 and {{some}} group by member_id, category
+    ) c left join reference_categories r using (category)"""
+_BY_GOODS = f"""
+    select g.*, t.all_lines, t.all_lines_182d, t.all_net_cents, u.usual
+    from (
+        select member_id, goods, min(last_days) as last_days, max(first_days) as first_days,
+               max(early_days) as early_days, sum(lines) as lines, sum(lines_182d) as lines_182d,
+               sum(net_cents) as net_cents, sum(gross_cents) as gross_cents,
+               sum(discount_cents) as discount_cents, sum(priced_cents) as priced_cents,
+               sum(expected_milli) filter (where priced_cents is not null) as expected_milli,
+               sum(expected_discount_milli) as expected_discount_milli,
+               count(*) filter (where lines > 0) as categories,
+               {", ".join(f"bit_or(days_{word}) as days_{word}" for word in _WORDS)}
+        from ({{rows}}) join tag_places using (category) group by member_id, goods
+    ) g
     join (
-        select member_id, coalesce(sum(lines) filter (where days_ago <= 364), 0) as lines_364d,
-               coalesce(sum(lines) filter (where days_ago <= 182), 0) as lines_182d,
-               coalesce(sum(net_cents) filter (where days_ago <= 364), 0) as cents_364d
-        from member_categories group by member_id
+        select member_id, sum(lines) as all_lines, sum(lines_182d) as all_lines_182d,
+               sum(net_cents) as all_net_cents
+        from ({{rows}}) group by member_id
     ) t using (member_id)
     left join (
-        select member_id, goods, count(distinct category) as category_count_364d
-        from member_categories join tag_places using (category)
-        where lines > 0 and days_ago <= 364 group by member_id, goods
-    ) n using (member_id, goods)
-    left join (
-        select goods, sum(line_share) as usual
+        select goods, cast(sum(cast(line_share as decimal(18, 12))) as double) as usual
         from tag_places join reference_categories using (category) group by goods
     ) u using (goods)"""
 
