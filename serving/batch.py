@@ -33,10 +33,10 @@ class Scored:
     """
 
     path: Path
-    tags: Path
     as_of: date
     programme: Programme
     members: pd.DataFrame
+    tags: Path | None = None
 
 
 def score_all(
@@ -83,7 +83,8 @@ def score_all(
     sync_folder(path.parent)
     earlier = scored.newest_before(settings.home / "scores", taken.as_of)
     tags = scored.tag_scores(settings, path, taken.as_of, progress, earlier)
-    return Scored(path, tags, taken.as_of, champions.programme, pd.concat(kept, ignore_index=True))
+    members = pd.concat(kept, ignore_index=True)
+    return Scored(path, taken.as_of, champions.programme, members, tags)
 
 
 def _write(

@@ -269,9 +269,9 @@ _KINDS = {
 def _kind(raw: Any) -> str:
     if isinstance(raw, dict):
         return next((kind for key, kind in _KINDS.items() if key in raw), "comparison")
-    return {Among: "names", Holds: "tag", AllOf: "all", AnyOf: "any", Not: "not"}.get(
-        type(raw), "comparison"
-    )
+    # A default or a test may hand over a condition that is made already.
+    made = ((Among, "names"), (Holds, "tag"), (AllOf, "all"), (AnyOf, "any"), (Not, "not"))
+    return next((kind for model, kind in made if isinstance(raw, model)), "comparison")
 
 
 Condition = Annotated[

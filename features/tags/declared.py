@@ -128,7 +128,7 @@ class Template(Part):
     """
 
     id: Identifier
-    each: dict[str, list[str | dict[str, Any]]] = {}
+    each: dict[str, list[str | dict[str, Any]]] = Field(default_factory=dict)
     own_categories: OwnCategories | None = None
     tag: dict[str, Any]
 

@@ -11,8 +11,8 @@ from programme.errors import InputRefused
 from programme.files import sync_file, sync_folder
 
 # A spreadsheet runs what a cell begins with; an apostrophe makes it text. A tab or a carriage
-# return before such a sign is skipped by some, so they count too.
-FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
+# return before such a sign is skipped by some, and the full-width signs count too.
+FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _SUFFIXES = (".parquet", ".csv")
 
 

@@ -123,14 +123,10 @@ ORDERS = FeatureGroup(
     ),
 )  # fmt: skip
 
-STORES = FeatureGroup(
-    name="tag_stores",
-    meaning="how baskets and money spread over stores",
-    rows="""
+# How common a home store is needs all members' home stores: a second pass over few rows.
+_BY_STORE = """
         select *, row_number() over (
-                partition by member_id order by orders_364d desc, store_id) as place,
-            row_number() over (
-                partition by member_id order by cents_364d desc, store_id) as money_place
+                partition by member_id order by orders_364d desc, store_id) as place
         from (
             select member_id, store_id, count(*) filter (where days_ago <= 364) as orders_364d,
                    sum(net_cents) filter (where days_ago <= 364) as cents_364d,
@@ -140,7 +136,13 @@ STORES = FeatureGroup(
                    min(days_ago) as last_days, max(days_ago) as first_days
             from member_orders cross join reference_programme
             where lines > 0 and store_id is not null group by member_id, store_id
-        ) where orders_364d > 0""",
+        ) where orders_364d > 0"""
+STORES = FeatureGroup(
+    name="tag_stores",
+    meaning="how baskets and money spread over stores",
+    rows=f"""select *, cast(count(*) filter (where place = 1) over (partition by store_id)
+            as double) / count(*) filter (where place = 1) over () as fellows
+        from ({_BY_STORE})""",
     columns=(
         Column("stores_364d", "stores", "stores bought in", "count(*)", absent=0),
         Column("regular_stores_364d", "stores", "stores bought in at least six times",
@@ -171,16 +173,6 @@ STORES = FeatureGroup(
                "max(fellows) filter (where place = 1)"),
     ),
 )  # fmt: skip
-# How common a home store is needs all members' home stores: a second pass over few rows.
-STORES = FeatureGroup(
-    name=STORES.name,
-    meaning=STORES.meaning,
-    rows=f"""select *, cast(count(*) filter (where place = 1) over (partition by store_id)
-            as double) / count(*) filter (where place = 1) over () as fellows
-        from ({STORES.rows})""",
-    columns=STORES.columns,
-)
-
 PERIODS = FeatureGroup(
     name="tag_periods",
     meaning="how even her four-week periods are, and which season is hers",
@@ -211,9 +203,9 @@ PERIODS = FeatureGroup(
                + ") / nullif(cast(sum(cents) filter (where days_ago <= 168) as double), 0)"),
         Column("half_year_ratio", "ratio",
                "spend a day in the last 26 weeks over that of the time before, a year at most",
-               "sum(cents) filter (where days_ago <= 182) / 182.0 / nullif(cast(sum(cents) filter "
-               "(where days_ago > 182) as double) / nullif(greatest(least(364, any_value(tenure)) - 182, 0), 0)"
-               ", 0)"),
+               "sum(cents) filter (where days_ago <= 182) / 182.0 / nullif("
+               "cast(sum(cents) filter (where days_ago > 182) as double) / "
+               "nullif(greatest(least(364, any_value(tenure)) - 182, 0), 0), 0)"),
     ),
 )  # fmt: skip
 
@@ -228,15 +220,14 @@ SEASONS = FeatureGroup(
                month({as_of} - d.days_ago::integer) as month
         from member_days d left join reference_weeks w on w.weeks_back = (d.days_ago - 1) // 7
         where d.days_ago <= 364 and d.bought > 0""",
-    columns=tuple(
-        Column(f"{season}_share_364d", "share",
-               f"of purchase days in {season}",
-               f"count(*) filter (where month in {months}) / cast(count(*) as double)")
-        for season, months in _SEASONS.items()
-    ) + (
+    columns=(
+        *(Column(f"{season}_share_364d", "share", f"of purchase days in {season}",
+                 f"count(*) filter (where month in {months}) / cast(count(*) as double)")
+          for season, months in _SEASONS.items()),
         Column("promotion_week_share_364d", "share", "of purchase days in promotion weeks",
                "count(*) filter (where promotion) / cast(count(*) as double)"),
-        Column("busy_week_share_364d", "share", "of purchase days in the programme's busiest weeks",
+        Column("busy_week_share_364d", "share",
+               "of purchase days in the programme's busiest weeks",
                "count(*) filter (where busy >= 0.95) / cast(count(*) as double)"),
     ),
 )  # fmt: skip

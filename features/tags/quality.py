@@ -221,7 +221,7 @@ def _qualities(tagged: Tagged, before: Tagged, happened: pd.DataFrame) -> tuple[
             twin,
             jaccard,
             *counted[tag.id],
-        )  # fmt: skip
+        )
         for tag, members, flips, lifted, mean, age, twin, jaccard in figures
     )
 

@@ -1,4 +1,4 @@
-"""The quality report on disk: JSON for machines, CSV for a spreadsheet, one HTML page for people."""
+"""The quality report on disk: JSON for machines, CSV for a spreadsheet, one page for people."""
 
 import csv
 import io

@@ -221,9 +221,8 @@ class _Making:
                 self.progress(f"computing {group.name}")
                 sql = group.sql.replace("{as_of}", day)
                 self.connection.execute(f"create or replace temp table {group.name} as {sql}")
-        wanted = tuple(sorted(
-            tuple(c.local.rsplit(".", 1)) for c in reads.values() if c.source == "goods"
-        ))  # fmt: skip
+        kinds = sorted(c.local for c in reads.values() if c.source == "goods")
+        wanted = tuple((kind.rpartition(".")[0], kind.rpartition(".")[2]) for kind in kinds)
         if wanted:
             self.progress("computing kinds of goods")
             goods.measure(self.connection, catalogue.places_of(ours.goods), wanted)
