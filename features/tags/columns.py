@@ -62,8 +62,7 @@ def find(name: str, goods: frozenset[str], where: str) -> Known:
         if kind in goods and measure in MEASURES:
             return Known(name, "goods", local, "number", MEASURES[measure].unit)
         raise _unknown(name, where, [
-            *(f"goods.{one}.{measure}" for one in sorted(goods)),
-            *(f"goods.{kind}.{one}" for one in MEASURES),
+            f"goods.{one}.{each}" for one in sorted(goods) for each in MEASURES
         ])  # fmt: skip
     if source == "segments" and local in SEGMENTS:
         return Known(name, "segments", local, SEGMENTS[local], _unit(local))

@@ -8,8 +8,11 @@ import duckdb
 from features import engine
 from features.tags import habits
 from features.tags.columns import Known
-from features.tags.conditions import Compare, Level, Quantile, Scope, number, value_sql, walk
+from features.tags.conditions import Compare, number, value_sql, walk
 from features.tags.declared import Tag
+from features.tags.goods import MEASURES
+from features.tags.rules import asked
+from features.tags.thresholds import Level, Quantile, Scope
 
 # Who holds a tag keeps it with this share of the support one needs to get it.
 STAYING_SUPPORT = 0.5
@@ -63,8 +66,6 @@ def _column(known: Known) -> str:
 
 
 def _absent(known: Known) -> float | None:
-    from features.tags.goods import MEASURES
-
     if known.source == "habits":
         return habits.COLUMNS[known.local][1].absent
     if known.source == "goods":
@@ -164,8 +165,6 @@ def select_sql(
     -----
     Tags that ask for other tags come in later steps: each step is one SELECT over the one before.
     """
-    from features.tags.rules import asked
-
     step: dict[str, int] = {}
     for tag in tags:
         before = [step[name] for name in asked(tag) if name in step]

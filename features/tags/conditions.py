@@ -5,13 +5,13 @@ has an enter side and an exit side: who holds the tag already is asked the loose
 that trembles about the threshold does not move her in and out.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from features import engine
+from features.tags.thresholds import Level, Quantile, Scope
 
 # Of a share of the members or a quantile; the ends would hold everybody or nobody.
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -24,54 +24,6 @@ class Part(BaseModel):
     """A piece of a declaration: never changed, unknown keys fail."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-@dataclass(frozen=True)
-class Quantile:
-    """A quantile of the programme: of a value, over the members with the tag's support."""
-
-    column: str
-    over: str | None
-    share: float
-    support: str
-    least: float
-
-
-@dataclass(frozen=True)
-class Level:
-    """A threshold: a number, or a multiple of a quantile."""
-
-    number: float
-    quantile: Quantile | None = None
-
-    def measured(self, quantiles: dict[Quantile, float | None]) -> float | None:
-        """Return the number to compare with; None where there is no such quantile."""
-        if self.quantile is None:
-            return self.number
-        found = quantiles[self.quantile]
-        # A multiple of nothing tells nobody apart.
-        if found is None or (found == 0 and self.number != 1):
-            return None
-        return self.number * found
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What the SQL of a condition is written against.
-
-    Parameters
-    ----------
-    held : SQL of whether the member holds the tag already
-    support, least : the support the programme's quantiles are taken over
-    quantiles : what they were measured to be
-    holds : SQL of whether she holds another tag
-    """
-
-    held: str
-    support: str
-    least: float
-    quantiles: dict[Quantile, float | None]
-    holds: Callable[[str], str]
 
 
 class Compare(Part):

@@ -16,10 +16,11 @@ from features import engine
 from features.tags import columns
 from features.tags.columns import Known
 from features.tags.compiled import staying_support
-from features.tags.conditions import AllOf, Among, AnyOf, Compare, Condition, Holds, Not, Quantile
+from features.tags.conditions import AllOf, Among, AnyOf, Compare, Condition, Holds, Not
 from features.tags.declared import Tag
 from features.tags.rules import Rules
 from features.tags.store import FACTS, HELD, Tagged
+from features.tags.thresholds import Quantile
 from programme.errors import InputRefused
 from programme.words import LANGUAGES, MINOR_DIGITS
 

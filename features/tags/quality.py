@@ -11,12 +11,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from features import engine, snapshot, table
 from features.lake import Lake
 from features.tags import goods, outcomes, store
+from features.tags.figures import Booleans, Doubles, Lift, duplicates, flip_rate, lift
 from features.tags.store import Tagged
 from programme.errors import InputRefused
 from programme.settings import Settings
@@ -27,24 +27,7 @@ HORIZON_DAYS = 28
 MEMORY_STEPS = 3
 COVERAGE_LEAST, COVERAGE_MOST = 0.005, 0.60
 FLIP_RATE_MOST = 0.20
-JACCARD_MOST = 0.90
 OF_GOODS_MOST = 120
-CONFIDENCE_95 = 1.959964
-
-Booleans = npt.NDArray[np.bool_]
-Doubles = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Lift:
-    """How much more of an outcome members with a tag show than members as a whole.
-
-    `low` and `high` bound it with 95 % confidence; None where it cannot be measured.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -246,57 +229,6 @@ def _counted(figures: list[Any], population: int) -> dict[str, tuple[bool, tuple
             if of_goods > OF_GOODS_MOST:
                 failures.append("beyond the category templates that count")
         found[tag.id] = (not failures, tuple(failures))
-    return found
-
-
-def flip_rate(before: Booleans, now: Booleans) -> float | None:
-    """Return the share of memberships, of both days, that are of one day only."""
-    both = int(before.sum()) + int(now.sum())
-    return None if both == 0 else float((before != now).sum() / both)
-
-
-def lift(held: Booleans, y: Doubles) -> Lift:
-    """Return the mean of `y` among holders over that among all, with its 95 % interval.
-
-    Members of whom `y` is not known are left out. The interval is by the delta method on the log
-    of the ratio; holders are part of all, and their covariance is taken into account.
-    """
-    known = np.isfinite(y)
-    t, y = held[known].astype(float), y[known]
-    n, holders = len(y), float(t.sum())
-    if n == 0 or holders == 0 or y.sum() <= 0:
-        return Lift(None, None, None)
-    mean, inside = float(y.mean()), float((t * y).sum() / holders)
-    if inside <= 0:
-        return Lift(0.0, 0.0, None)
-    influence = t * (y - inside) / (holders * inside) - (y - mean) / (n * mean)
-    spread = CONFIDENCE_95 * math.sqrt(float((influence**2).sum()))
-    value = inside / mean
-    return Lift(value, value * math.exp(-spread), value * math.exp(spread))
-
-
-def duplicates(held: dict[str, Booleans]) -> dict[str, tuple[str | None, float]]:
-    """Return of each tag an earlier one with Jaccard >= .9, if any, and its largest Jaccard.
-
-    "Earlier" is in the order of declaration and only among tags that are no duplicates
-    themselves; the largest Jaccard is with any other tag.
-    """
-    names = list(held)
-    if not names:
-        return {}
-    matrix = np.array([held[name] for name in names], dtype=np.float32)
-    both = matrix @ matrix.T
-    sizes = matrix.sum(axis=1)
-    union = sizes[:, None] + sizes[None, :] - both
-    jaccard = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
-    np.fill_diagonal(jaccard, 0.0)
-    found: dict[str, tuple[str | None, float]] = {}
-    originals: list[int] = []
-    for i, name in enumerate(names):
-        twin = next((names[j] for j in originals if jaccard[i, j] >= JACCARD_MOST), None)
-        if twin is None:
-            originals.append(i)
-        found[name] = (twin, round(float(jaccard[i].max(initial=0.0)), 4))
     return found
 
 

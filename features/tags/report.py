@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from features.tags import outcomes
+from features.tags.figures import JACCARD_MOST
 from features.tags.quality import (
     COVERAGE_LEAST,
     COVERAGE_MOST,
     FLIP_RATE_MOST,
-    JACCARD_MOST,
     OF_GOODS_MOST,
     STEP_DAYS,
     Report,

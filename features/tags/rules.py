@@ -1,27 +1,25 @@
 """All tags of a programme: read from the files, templates expanded, checked together, ordered."""
 
 import hashlib
-import itertools
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from features.tags import columns, declared
+from features.tags import columns, declared, outcomes
 from features.tags.columns import Known
 from features.tags.conditions import Among, Compare, Holds, walk
-from features.tags.declared import Declaration, Family, Goods, RulesFile, Tag, Template
+from features.tags.declared import Declaration, Family, Goods, RulesFile, Tag
 from features.tags.goods import Catalogue, taken
+from features.tags.templates import expanded
 from programme.errors import InputRefused
 
 BUILT_IN = Path(__file__).with_name("rules")
 OWN_FILE = "tags.toml"
 # A programme with more tags than members' patience has a template gone wild.
 TAGS_MAX = 5_000
-_PLACE = re.compile(r"\{([a-z_]+)(?:\.([a-z_]+))?\}")
 _WINDOWS = (28, 56, 84, 182, 364)
 
 
@@ -161,7 +159,7 @@ def _tags_of(
     for entry in file.tag:
         yield _complete(entry, file, name)
     for template in file.template:
-        for raw in _expanded(template, name, goods, own):
+        for raw in expanded(template, name, goods, own):
             where = f"{name}: template {template.id!r}"
             entry = declared.checked(Declaration, raw, where)
             of_goods = "goods" in template.each or template.own_categories is not None
@@ -200,68 +198,6 @@ def _complete(entry: Declaration, file: RulesFile, name: str) -> Tag:
     )  # fmt: skip
 
 
-def _expanded(
-    template: Template, name: str, goods: tuple[Goods, ...], own: Mapping[str, Goods]
-) -> Iterable[Any]:
-    by_id = {one.id: one for one in goods}
-    lists: dict[str, list[dict[str, Any]]] = {}
-    for parameter, items in template.each.items():
-        lists[parameter] = [
-            _item(item, parameter, by_id, f"{name}: template {template.id!r}") for item in items
-        ]
-    if template.own_categories is not None:
-        lists["goods"] = [_words_of(one) for one in own.values()]
-    for chosen in itertools.product(*lists.values()):
-        yield _filled(template.tag, dict(zip(lists, chosen, strict=True)), f"{name}: template "
-                      f"{template.id!r}")  # fmt: skip
-
-
-def _item(
-    item: str | dict[str, Any], parameter: str, goods: Mapping[str, Goods], where: str
-) -> dict[str, Any]:
-    if isinstance(item, dict):
-        if "id" not in item:
-            raise InputRefused(
-                f"{where}: an item of {parameter!r} has no id. No tag was read. "
-                'Write for example { id = "monday", en = "Monday", zh = "周一" }.'
-            )
-        return item
-    if parameter != "goods":
-        return {"id": item}
-    if item not in goods:
-        raise InputRefused(
-            f"{where} asks for goods {item[:64]!r}, which no [[goods]] declares. No tag was read. "
-            f"There are: {', '.join(sorted(goods))}."
-        )
-    return _words_of(goods[item])
-
-
-def _words_of(goods: Goods) -> dict[str, Any]:
-    return {"id": goods.id, "en": goods.name.en, "zh": goods.name.zh}
-
-
-def _filled(value: Any, items: Mapping[str, Mapping[str, Any]], where: str) -> Any:
-    """Put the items in the places; a text that is one place alone keeps the item's type."""
-    if isinstance(value, dict):
-        return {key: _filled(one, items, where) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_filled(one, items, where) for one in value]
-    if not isinstance(value, str):
-        return value
-
-    def item(match: re.Match[str]) -> Any:
-        parameter, key = match.group(1), match.group(2) or "id"
-        if parameter not in items or key not in items[parameter]:
-            raise InputRefused(
-                f"{where}: nothing fills {match.group(0)}. No tag was read. "
-                f"Give each item of {parameter!r} a {key!r}, or correct the name."
-            )
-        return items[parameter][key]
-
-    whole = _PLACE.fullmatch(value)
-    return item(whole) if whole else _PLACE.sub(lambda match: str(item(match)), value)
-
-
 def _checked(
     families: tuple[Family, ...], goods: tuple[Goods, ...], tags: dict[str, Tag], sensitive: bool
 ) -> Rules:
@@ -270,8 +206,6 @@ def _checked(
             f"The files declare {len(tags):,} tags; at most {TAGS_MAX:,} are taken. No tag was "
             "read. Shorten the lists of the templates."
         )
-    from features.tags.outcomes import check
-
     named = {family.id for family in families}
     ids = frozenset(one.id for one in goods)
     reads = {}
@@ -282,7 +216,7 @@ def _checked(
                 f"{where} is in family {tag.family!r}, which no file declares. No tag was read. "
                 f"There are: {', '.join(sorted(named))}."
             )
-        check(tag.outcome, ids, where)
+        outcomes.check(tag.outcome, ids, where)
         reads[tag.id] = _columns_of(tag, ids, where)
         _refuse_unheld(tag, tags, where)
     ordered = _ordered(tags)
@@ -308,8 +242,8 @@ def _columns_of(tag: Tag, goods: frozenset[str], where: str) -> tuple[Known, ...
     scored = {known.source == "scores" for known in found.values()}
     if len(scored) > 1:
         raise InputRefused(
-            f"{where} reads scores and other columns. Scores are made elsewhere and later, so no "
-            "tag was read. Ask scores only."
+            f"{where} reads scores and other columns. Scores are made elsewhere "
+            "and later. No tag was read. Ask scores only."
         )
     if True not in scored:
         for name in (tag.support, tag.evidence):

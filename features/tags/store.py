@@ -18,7 +18,7 @@ import pandas as pd
 from features import engine, snapshot, table
 from features.lake import Lake
 from features.snapshot import Snapshot
-from features.tags import compiled, goods, habits, rules
+from features.tags import columns, compiled, goods, habits, rules
 from features.tags.compiled import Sources
 from features.tags.declared import Tag
 from features.tags.goods import Catalogue
@@ -29,6 +29,8 @@ from programme.settings import Settings
 HELD, FACTS, META = "tags.parquet", "facts.parquet", "meta.json"
 # Bump when the SQL around the rules changes what a tag means.
 FORMAT = 1
+# Kept of every member, so that the facts are never empty.
+_RECENCY = columns.find("recency_days", frozenset(), "the table of facts")
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class _Making:
     def _facts(self, ours: Rules, catalogue: Catalogue, path: Path) -> None:
         """Write every column the rules read, one row a member."""
         reads = {c.name: c for tag in ours.tags for c in ours.reads[tag.id]}
-        reads.setdefault("recency_days", _recency())
+        reads.setdefault(_RECENCY.name, _RECENCY)
         needed = {habits.COLUMNS[c.local][0].name for c in reads.values() if c.source == "habits"}
         day = f"date {engine.text(self.snapshot.as_of)}"
         for group in habits.GROUPS:
@@ -235,12 +237,6 @@ class _Making:
         sources = Sources(features, segments=segments)
         sql = compiled.joined_sql(reads.values(), sources)
         engine.copy_to_parquet(self.connection, f"{sql} order by member_id", path)
-
-
-def _recency() -> Any:
-    from features.tags.columns import find
-
-    return find("recency_days", frozenset(), "the table of facts")
 
 
 def _digest(tag: Tag) -> str:
