@@ -19,7 +19,7 @@ TIER_DERIVED = frozenset(column.name for column in POINTS.columns if column.use 
 SEGMENTS: dict[str, Kind] = {
     "r": "number", "f": "number", "m": "number", "rfm": "name", "rfm_group": "name",
     "gap_ratio": "number", "return_probability": "number", "stage": "name",
-    "stage_days": "number", "cluster": "name", "outlier": "number",
+    "cluster": "name", "outlier": "number",
 }  # fmt: skip
 # As serving writes them beside each other: one row a member.
 SCORES: dict[str, Kind] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import duckdb
@@ -129,7 +130,7 @@ def describe(
         where c.days_ago <= 364 and c.lines > 0 group by c.category
         order by count(distinct c.member_id) desc, c.category"""
     ).fetchall()
-    matchers = [(one.id, _matcher(one)) for one in goods]
+    matchers = [(one.id, matcher(one)) for one in goods]
     places: list[tuple[str, str]] = []
     fitting = 0
     for category, department, lines, _ in rows:
@@ -269,7 +270,8 @@ _BY_GOODS = f"""
     ) u using (goods)"""
 
 
-def _matcher(goods: Goods):  # type: ignore[no-untyped-def]
+def matcher(goods: Goods) -> Callable[[str, str], bool]:
+    """Return whether a category, mostly of some department, is of a kind of goods."""
     yes, no = _pattern(goods.words), _pattern(goods.except_)
     departments = _pattern(goods.departments)
 

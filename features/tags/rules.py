@@ -117,14 +117,14 @@ class Declared:
         return _checked(self.families, every_goods, tags, on)
 
 
-def read(home: Path | None = None, folder: Path = BUILT_IN) -> Declared:
+def read(home: Path | None = None, folder: Path | None = None) -> Declared:
     """Read the built-in files and the programme's own `tags.toml`.
 
     Raises
     ------
     InputRefused : naming file, tag, key and what to do
     """
-    paths = sorted(folder.glob("*.toml"))
+    paths = sorted((folder or BUILT_IN).glob("*.toml"))
     own = home / OWN_FILE if home is not None else None
     if own is not None and own.exists():
         paths.append(own)

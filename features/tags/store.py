@@ -14,6 +14,8 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features import engine, snapshot, table
 from features.lake import Lake
@@ -23,6 +25,7 @@ from features.tags.compiled import Sources
 from features.tags.declared import Tag
 from features.tags.goods import Catalogue
 from features.tags.rules import Rules, definition
+from programme.errors import InputRefused
 from programme.files import sha256_of, sync_file, sync_folder, write_json
 from programme.settings import Settings
 
@@ -98,6 +101,8 @@ def build(
     declared = rules.read(settings.home)
     # A wrong rule is refused before anything is computed.
     declared.expand(None, sensitive)
+    if segments is not None:
+        _refuse_no_segments(segments)
     taken = snapshot.build(settings, as_of, progress)
     made = _Making(settings, taken, segments, progress)
     with made.opened() as catalogue:
@@ -113,7 +118,8 @@ def build(
 def newest(settings: Settings, rules: Rules, before: date | None = None) -> Tagged | None:
     """Return the newest finished tags, of an earlier day where `before` is given."""
     found = []
-    for meta in (settings.home / "tags").glob(f"*/*/{META}"):
+    # A name that begins with a dot is one that is not finished.
+    for meta in (settings.home / "tags").glob(f"*/[!.]*/{META}"):
         day = date.fromisoformat(meta.parents[1].name.split("_")[0])
         if before is None or day < before:
             content = json.loads(meta.read_text("utf-8"))
@@ -237,6 +243,22 @@ class _Making:
         sources = Sources(features, segments=segments)
         sql = compiled.joined_sql(reads.values(), sources)
         engine.copy_to_parquet(self.connection, f"{sql} order by member_id", path)
+
+
+def _refuse_no_segments(path: Path) -> None:
+    wanted = {"member_id", *columns.SEGMENTS}
+    try:
+        there = set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as error:
+        raise InputRefused(
+            f"{path} is no Parquet file of segments: {error}. No tags were made. Name the file "
+            "that holds them, or leave it out: perennial tags"
+        ) from error
+    if missing := sorted(wanted - there):
+        raise InputRefused(
+            f"{path} lacks the columns {', '.join(missing)} of segments. No tags were made. Name "
+            "the file that holds them, or leave it out: perennial tags"
+        )
 
 
 def _digest(tag: Tag) -> str:

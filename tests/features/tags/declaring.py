@@ -94,7 +94,7 @@ def decided(
         states = ", ".join(f'cast("{name}" as date) as "{name}"' for name in held)
         connection.execute(
             f"create table facts as select * from ({facts}) "
-            f"left join (select member_id{', ' if states else ''}{states} from held) using (member_id)"
+            f"left join (select member_id, {states} from held) using (member_id)"
         )
         measured = compiled.quantiles(connection, ours.tags, "facts")
         sql = compiled.select_sql(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -125,7 +125,8 @@ def test_the_sql_decides_as_a_slow_reading_of_the_rules_does(
     assert found == slow_tagger.holders(ours.tags, members, before)
 
 
-@given(values=st.lists(st.floats(0.41, 0.59), min_size=2, max_size=12), held=st.booleans())
+@settings(max_examples=10)
+@given(values=st.lists(st.floats(0.41, 0.59), min_size=2, max_size=8), held=st.booleans())
 def test_inside_the_band_nobody_enters_and_nobody_leaves(
     frame: Rules, values: list[float], held: bool
 ) -> None:
@@ -138,6 +139,7 @@ def test_inside_the_band_nobody_enters_and_nobody_leaves(
         assert state == [{"one"} if held else set()]
 
 
+@settings(max_examples=25)
 @given(members=rows(), rule=st.lists(conditions(), min_size=1, max_size=3))
 def test_whoever_enters_may_stay(
     frame: Rules, members: list[dict[str, Any]], rule: list[dict[str, Any]]
@@ -150,6 +152,7 @@ def test_whoever_enters_may_stay(
     assert declaring.decided(ours, members, entered) == entered
 
 
+@settings(max_examples=25)
 @given(members=rows(), rule=st.lists(conditions(), min_size=1, max_size=3), data=st.data())
 def test_the_order_of_rows_and_the_number_of_threads_do_not_matter(
     frame: Rules, members: list[dict[str, Any]], rule: list[dict[str, Any]], data: st.DataObject
