@@ -34,7 +34,7 @@ def tagged(home: Settings, few_rules: Path) -> Tagged:
 
 
 def test_facts_thresholds_and_the_day_are_said(tagged: Tagged, home: Settings) -> None:
-    features = snapshot.build(home, AS_OF).features().loc["bob"]
+    features = snapshot.build(home, AS_OF).features().loc["bob"].to_dict()
 
     why = {one.tag.id: one for one in explain(tagged, "bob", "en", "USD")}
 
