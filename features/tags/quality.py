@@ -110,19 +110,21 @@ def judge(
             f"No report was made. Choose a day up to {last - timedelta(days=HORIZON_DAYS)}."
         )
     days = _chain(settings, as_of)
-    tagged: Tagged | None = None
-    before: Tagged | None = None
-    for day in days:
-        progress(f"tags of {day}")
-        before, tagged = tagged, store.build(
-            settings, day, progress, sensitive=sensitive, earlier=tagged, chained=False
-        )  # fmt: skip
-    assert tagged is not None
-    if before is None:
+    if len(days) < 2:
         raise InputRefused(
             f"A flip rate at {as_of} needs tags of {as_of - timedelta(days=STEP_DAYS)}, before "
             "which nothing was known. No report was made. Choose a later day."
         )
+    chain: list[Tagged] = []
+    for day in days:
+        progress(f"tags of {day}")
+        earlier = chain[-1] if chain else None
+        chain.append(
+            store.build(
+                settings, day, progress, sensitive=sensitive, earlier=earlier, chained=False
+            )
+        )
+    before, tagged = chain[-2:]
     progress(f"what members did until {later}")
     happened = _outcomes(settings, as_of, later, tagged)
     memory = tuple(days[:-2])

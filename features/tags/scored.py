@@ -1,5 +1,6 @@
 """Tags on scores: declared like all others, decided where scores are, written beside them."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from features import engine
 from features.tags import compiled, rules
 from features.tags.columns import Known
-from features.tags.rules import Rules
+from features.tags.rules import Rules, definition
 from programme.settings import Settings
 
 PREFIX = "tags-of-"
@@ -50,8 +51,9 @@ def tag_scores(
         trusted: list[str] = []
         if earlier is not None:
             held = f"select * from read_parquet({engine.text(earlier)})"
-            there = {str(row[0]) for row in connection.execute(f"describe {held}").fetchall()}
-            trusted = [tag.id for tag in ours.tags if tag.id in there]
+            before = json.loads(engine.note_of(connection, earlier) or "{}")
+            # Where a rule has changed, its earlier state means something else.
+            trusted = [tag.id for tag in ours.tags if before.get(tag.id) == definition(tag)]
             named = "".join(
                 f", {engine.name(one)} as {engine.name(f'{compiled.EARLIER}.{one}')}"
                 for one in trusted
@@ -65,7 +67,8 @@ def tag_scores(
             ours.tags, measured, "tag_facts", f"date {engine.text(as_of)}", trusted,
             with_support=False,
         )  # fmt: skip
-        engine.replace_parquet(connection, sql, path)
+        note = json.dumps({tag.id: definition(tag) for tag in ours.tags})
+        engine.replace_parquet(connection, sql, path, note)
     return path
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from features.tags.scored import newest_before, score_rules, tag_scores
 from programme.settings import Settings
+from tests.features.tags.declaring import tag
 
 DAY = date(2024, 4, 7)
 
@@ -47,6 +48,24 @@ def test_a_score_decides_and_an_earlier_state_keeps(home: Settings, tmp_path: Pa
     assert list(found.index[found["may_leave"].notna()]) == ["m0", "m1"]
     assert list(found.index[found["safe"].notna()]) == ["m3"]
     assert found["low_future_value"].notna().all()
+
+
+def test_a_rule_that_has_changed_does_not_remember(home: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "scores"
+    first = scores(folder / "2024-03-10_a.parquet", [0.7])
+    second = scores(folder / "2024-04-07_a.parquet", [0.55])
+    before = tag_scores(home, first, date(2024, 3, 10))
+    rule = '{ column = "scores.churn_probability", at_least = 0.9, exit = 0.5 }'
+    home.home.mkdir(parents=True, exist_ok=True)
+    (home.home / "tags.toml").write_text(
+        "defaults = { window_days = 28, min_support = 0, freshness_days = 0, "
+        'outcome = "leaves" }\n' + tag("likely_to_leave", rule, 'family = "score"'),
+        "utf-8",
+    )
+
+    found = pd.read_parquet(tag_scores(home, second, DAY, earlier=before))
+
+    assert found["likely_to_leave"].isna().all()
 
 
 def test_without_earlier_scores_nothing_is_remembered(tmp_path: Path) -> None:
