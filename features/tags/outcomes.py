@@ -37,7 +37,7 @@ _FROM_ORDERS = (
     Outcome("orders", "baskets", "购物次数", "cast(count(*) as double)"),
     Outcome("purchase_days", "days with a purchase", "购物天数",
             "cast(count(distinct days_ago) as double)"),
-    Outcome("basket_cents", "mean amount of a basket", "客单价", "avg(cast(net_cents as double))"),
+    Outcome("basket_cents", "mean amount of a basket", "客单价", "sum(net_cents) / cast(count(*) as double)"),
     Outcome("large_orders", "large baskets", "大篮次数",
             "cast(count(*) filter (where lines >= large_lines) as double)"),
     Outcome("large_share", "share of large baskets", "大篮占比",
@@ -82,7 +82,7 @@ _FROM_CATEGORIES = (
     Outcome("private_share", "share of the shop's own brands", "自有品牌占比",
             "sum(private) / nullif(cast(sum(labelled) as double), 0)"),
     Outcome("price_index", "price level of what is bought", "价格水平指数",
-            "sum(priced) / nullif(sum(expected), 0)"),
+            "1000.0 * sum(priced) / nullif(sum(expected_milli), 0)"),
 )  # fmt: skip
 _ELSEWHERE = (
     Outcome("leaves", "does not buy", "不再购买", ""),
@@ -198,8 +198,8 @@ def _categories_sql(days: int) -> str:
                    sum(private_lines) filter (where {now}) as private,
                    sum(labelled_lines) filter (where {now}) as labelled,
                    sum(gross_cents) filter (where {priced}) as priced,
-                   cast(sum(cast(quantity_milli * r.price_cents / 1000.0 as decimal(30, 6)))
-                       filter (where {priced}) as double) as expected
+                   sum(cast(round(quantity_milli * r.price_cents) as hugeint))
+                       filter (where {priced}) as expected_milli
             from member_categories left join reference_categories r using (category)
             group by member_id, category
         ) group by member_id having count(*) filter (where recent) > 0"""
