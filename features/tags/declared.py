@@ -113,7 +113,7 @@ class Tag(Part):
 
 
 class OwnCategories(Part):
-    """The programme's own categories, by members, where the declared goods do not fit it."""
+    """The programme's own categories, by lines, where the declared goods do not fit it."""
 
     most: Annotated[int, Field(ge=1, le=100)]
     where_goods_fit_less_than: Annotated[float, Field(ge=0, le=1)]

@@ -1,6 +1,7 @@
 """Kinds of goods: which categories of this catalogue they are, and what a member does with them."""
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from features.lake import Lake, Manifest
 from features.tags.declared import Goods, OwnCategories, Words
 
 NAME_LENGTH_SHOWN = 60
+OWN_MOST = 100
 # Lines by which a member's share is drawn towards the programme's: one line is no taste.
 SHRINKAGE_LINES = 20
 
-# Members' rows of a category are gone through for some members at a time, like by-line features.
-ROWS_AT_ONCE = 12_000_000
+# Members' rows of a category are added up for some members at a time, so that nothing spills.
+ROWS_AT_ONCE = 7_000_000
 # Days bought are bits, 64 to a word: the days of several categories are their union.
 _WORDS = range(6)
 
@@ -85,7 +87,7 @@ class Catalogue:
     ----------
     places : (category, goods id), ordered
     fit : share of the lines of the last year whose category is of a declared kind
-    own : the programme's most bought categories as kinds of goods, most members first
+    own : the programme's most bought categories as kinds of goods, most lines first
     """
 
     places: tuple[tuple[str, str], ...]
@@ -124,22 +126,20 @@ def describe(
             ) where category is not null group by category, department
         ) where place = 1 group by category"""
     )
+    # The frozen table of prices has every category of the last year with its share of lines.
     rows = connection.execute(
-        """select c.category, any_value(d.department), sum(c.lines), count(distinct c.member_id)
-        from member_categories c left join tag_departments d using (category)
-        where c.days_ago <= 364 and c.lines > 0 group by c.category
-        order by count(distinct c.member_id) desc, c.category"""
+        """select category, department, line_share from reference_categories
+        left join tag_departments using (category) order by line_share desc, category"""
     ).fetchall()
     matchers = [(one.id, matcher(one)) for one in goods]
     places: list[tuple[str, str]] = []
-    fitting = 0
-    for category, department, lines, _ in rows:
+    fitting = []
+    for category, department, share in rows:
         found = [name for name, matches in matchers if matches(category, department or "")]
         places += [(category, name) for name in found]
-        fitting += int(lines) if found else 0
-    total = sum(int(row[2]) for row in rows)
-    own = tuple(own_category(str(row[0])) for row in rows[:100])
-    return Catalogue(tuple(sorted(places)), fitting / total if total else 0.0, own)
+        fitting += [float(share)] if found else []
+    own = tuple(own_category(str(row[0])) for row in rows[:OWN_MOST])
+    return Catalogue(tuple(sorted(places)), math.fsum(fitting), own)
 
 
 def own_category(category: str) -> Goods:
@@ -178,14 +178,16 @@ def measure(
     measures = sorted({name for _, name in wanted})
     listed = ", ".join(f"{MEASURES[name].sql} as {name}" for name in measures) or "0 as nothing"
     long = f"select member_id, goods, {listed} from ({_BY_GOODS})"
-    connection.execute("create or replace temp table tag_goods_long as "
-                       f"{long.format(rows=_BY_CATEGORY.format(some='false'))}")  # fmt: skip
+    none = _BY_CATEGORY.format(lines="member_categories", some="false")
+    connection.execute(f"create or replace temp table tag_goods_long as {long.format(rows=none)}")
     rows = connection.execute("select count(*) from known_categories").fetchall()[0][0]
     parts = 1 + int(rows) // ROWS_AT_ONCE
+    lines = _lines(connection)
     for part in range(parts):
         some = f"hash(member_id) % {parts} = {part}"
         connection.execute(
-            "create or replace temp table tag_categories as " + _BY_CATEGORY.format(some=some)
+            "create or replace temp table tag_categories as "
+            + _BY_CATEGORY.format(lines=lines, some=some)
         )
         connection.execute(
             f"insert into tag_goods_long {long.format(rows='select * from tag_categories')}"
@@ -193,6 +195,21 @@ def measure(
     connection.execute("drop table if exists tag_categories")
     _pivot(connection, wanted)
     connection.execute("drop table tag_goods_long")
+
+
+def _lines(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the relation to add up: netted by day only where something was taken back.
+
+    Netting costs as much as all the rest. Without a correction no row takes anything back, a day
+    that came in pieces sets the same bit twice, and the rows themselves say the same.
+    """
+    there = {row[0] for row in connection.execute("describe known_categories").fetchall()}
+    if not {"member_id", "category", "days_ago"} <= there:
+        return "member_categories"
+    taken_back = connection.execute(
+        "select exists (select 1 from known_categories where lines < 0)"
+    ).fetchall()[0][0]
+    return "member_categories" if taken_back else "known_categories"
 
 
 def _pivot(connection: duckdb.DuckDBPyConnection, wanted: tuple[tuple[str, str], ...]) -> None:
@@ -244,7 +261,7 @@ _BY_CATEGORY = f"""
                cast(coalesce(sum(quantity_milli) filter (where {_YEAR}), 0) as bigint)
                    as quantity_milli,
                {_BITS}
-        from member_categories where lines > 0 and {{some}} group by member_id, category
+        from {{lines}} where lines > 0 and {{some}} group by member_id, category
     ) c left join reference_categories r using (category)"""
 _BY_GOODS = f"""
     select g.*, t.all_lines, t.all_lines_182d, t.all_net_cents, u.usual

@@ -140,9 +140,12 @@ _BY_STORE = """
 STORES = FeatureGroup(
     name="tag_stores",
     meaning="how baskets and money spread over stores",
-    rows=f"""select *, cast(count(*) filter (where place = 1) over (partition by store_id)
-            as double) / count(*) filter (where place = 1) over () as fellows
-        from ({_BY_STORE})""",
+    rows=f"""
+        with places as ({_BY_STORE}), homes as (
+            select store_id, count(*) / cast(sum(count(*)) over () as double) as fellows
+            from places where place = 1 group by store_id
+        )
+        select * from places left join homes using (store_id)""",
     columns=(
         Column("stores_364d", "stores", "stores bought in", "count(*)", absent=0),
         Column("regular_stores_364d", "stores", "stores bought in at least six times",
