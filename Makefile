@@ -25,7 +25,7 @@ PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m pere
 # Tests make their own homes: a setting of the person who runs them must not reach in.
 PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,10 +82,13 @@ licences: setup ## Refuse a run-time dependency under the GPL or AGPL
 
 licenses: licences
 
-bench: bench-features ## Run every benchmark
+bench: bench-features bench-tags ## Run every benchmark
 
 bench-features: setup ## Time the feature build on ten copies of Complete Journey
 	$(BIN)/python -m experiments.bench_features
+
+bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundred thousand members
+	$(BIN)/python -m experiments.bench_tags
 
 notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
 	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0

@@ -161,10 +161,10 @@ def segments(
         report.write(made, earlier, language, page)
     show_segments(console, made, earlier, language)
     if out is not None:
-        exports.write(made.members().reset_index(), out)
+        exports.write(made.members_sql, out)
         console.print(f"Every member: {out}", **PLAIN)
     if moved is not None:
-        exports.write(made.transitions(), moved)
+        exports.write(made.transitions_sql, moved)
         console.print(f"Who moved: {moved}", **PLAIN)
     console.print(f"Map and tables: {page}", **PLAIN)
 
@@ -177,12 +177,13 @@ def profile(
     language: LanguageOption = "en",
     home: HomeOption = None,
 ) -> None:
-    """Show what is known of one member: segments and every feature."""
+    """Show what is known of one member: segments, tags and every feature."""
     import json
 
     from features import profile as profiles
     from features import snapshot
     from features.segments import segmentation
+    from features.tags import store
     from programme.calendar import parse_day
     from serving.reports.terminal import show_profile
 
@@ -191,11 +192,82 @@ def profile(
     with _progress("profile") as progress:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
         taken = snapshot.build(settings, day, progress)
-        found = profiles.of(member, taken, segmentation.build(settings, day, progress))
+        profiles.check(member, taken)
+        made = segmentation.build(settings, day, progress)
+        tagged = store.build(settings, day, progress, segments=made.members_file)
+        found = profiles.of(member, taken, made, tagged)
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n")
         return
     show_profile(console, found, language)
+
+
+@app.command(epilog="Example: perennial tags --member 1145 --language zh")
+def tags(
+    as_of: AsOfOption = None,
+    member: Annotated[
+        str | None, typer.Option(help="Say which tags this member holds, and why.")
+    ] = None,
+    language: LanguageOption = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="Write member, tag and since to a .parquet or .csv file.")
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Judge every tag: coverage, flips, lift. Left out --as-of: the last day whose "
+            "next four weeks are known.",
+        ),
+    ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print every tag as Markdown; nothing is built.")
+    ] = False,
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="Turn sensitive tags on for this run.")
+    ] = False,
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet file of the members' segments. Left out: made for the day, as "
+            "`perennial segments` makes them."
+        ),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Decide which scenario tags every member holds; explain, judge, list or export them."""
+    from features import exports
+    from features.segments import segmentation
+    from features.tags import rules, store
+    from serving.reports import tags as shown
+
+    settings = _settings(home)
+    _check_language(language)
+    if out is not None:
+        exports.check(out)
+    if listed:
+        from features.tags.listing import as_markdown
+
+        sys.stdout.write(as_markdown(rules.read(settings.home).expand(None)))
+        return
+    asked = True if sensitive else None
+    with _progress("tags") as progress:
+        day = shown.day_of(settings, as_of, judged=report)
+        if report:
+            judged = shown.judge(settings, day, progress, asked)
+        else:
+            known = segments or segmentation.build(settings, day, progress).members_file
+            built = store.build(settings, day, progress, segments=known, sensitive=asked)
+    if report:
+        shown.show_report(console, *judged)
+        return
+    if member is not None:
+        shown.show_member(console, settings, built, member, language)
+    else:
+        shown.show_tags(console, built)
+    if out is not None:
+        held = exports.write(built.held_sql(), out)
+        console.print(f"{held:,} tags held, written to {out}", markup=False)
 
 
 @app.command(epilog="Example: perennial train churn --config experiments/churn_28d/config.toml")

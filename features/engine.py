@@ -1,11 +1,13 @@
 """DuckDB as we use it: bounded memory, two threads, UTC, spilling to the home."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from programme.files import sync_file, sync_folder
 from programme.settings import Settings
 
 
@@ -69,3 +71,35 @@ def copy_to_parquet(connection: duckdb.DuckDBPyConnection, sql: str, path: Path)
         f"copy ({sql}) to {text(path)} (format parquet, compression zstd)"
     ).fetchone()
     return int(done[0]) if done else 0
+
+
+def replace_parquet(
+    connection: duckdb.DuckDBPyConnection, sql: str, path: Path, note: str = ""
+) -> int:
+    """Write the rows of `sql` to `path` so that a reader sees the old file or the new one.
+
+    Parameters
+    ----------
+    note : kept in the file itself; `note_of` reads it
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        done = connection.execute(
+            f"copy ({sql}) to {text(unfinished)} (format parquet, compression zstd, "
+            f"kv_metadata {{note: {text(note)}}})"
+        ).fetchone()
+        sync_file(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return int(done[0]) if done else 0
+
+
+def note_of(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """Return the note `replace_parquet` left in a file; empty where there is none."""
+    found = connection.execute(
+        f"select decode(value) from parquet_kv_metadata({text(path)}) where decode(key) = 'note'"
+    ).fetchone()
+    return str(found[0]) if found else ""

@@ -1,57 +1,71 @@
 """Tables for other programs: Parquet as it is, or CSV that a spreadsheet opens safely."""
 
-import csv
-import io
+import os
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import duckdb
 
+from features import engine
 from programme.errors import InputRefused
-from programme.files import write_durably
+from programme.files import sync_file, sync_folder
 
-# A spreadsheet takes text that begins so for a formula and runs it.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs what a cell begins with; an apostrophe makes it text. A tab or a carriage
+# return before such a sign is skipped by some, and the full-width signs count too.
+FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 FORMATS = (".parquet", ".csv")
 
 
-def write(rows: pd.DataFrame, path: Path) -> Path:
-    """Write rows where another program can read them; the file appears whole or not at all.
+def write(sql: str, path: Path) -> int:
+    """Write the rows of a SELECT where another program can read them; return how many.
 
-    Parameters
-    ----------
-    rows : without an index that matters
-    path : ending in .parquet, or in .csv: UTF-8 with a byte order mark, as spreadsheets expect;
-        text that one would run as a formula gets an apostrophe before it, as one would type it
+    The file appears whole or not at all. In CSV, text that a spreadsheet would run as a formula
+    gets an apostrophe in front; in Parquet it stays as it is.
 
     Raises
     ------
-    InputRefused : on another ending, or when `path` is a folder
+    InputRefused : see `check`
     """
     check(path)
-    if path.suffix == ".parquet":
-        written: io.BytesIO = io.BytesIO()
-        table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata()
-        pq.write_table(table, written, compression="zstd")
-        write_durably(path, written.getvalue())
-        return path
-    safe = rows.copy()
-    for name in safe.select_dtypes(include=["object", "string"]):
-        safe[name] = safe[name].map(_unformula)
-    text = safe.to_csv(index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
-    write_durably(path, text.encode("utf-8-sig"))
-    return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with duckdb.connect() as connection:
+            if path.suffix.lower() == ".parquet":
+                rows = engine.copy_to_parquet(connection, sql, unfinished)
+            else:
+                rows = _copy_to_csv(connection, sql, unfinished)
+        sync_file(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return rows
 
 
 def check(path: Path) -> None:
-    """Refuse a file that `write` could not write, before anything long is done for it."""
-    if path.suffix not in FORMATS or path.is_dir():
+    """Refuse a file that `write` could not write, before anything long is done for it.
+
+    Raises
+    ------
+    InputRefused : if `path` is a folder or ends in neither .parquet nor .csv
+    """
+    if path.is_dir() or path.suffix.lower() not in FORMATS:
+        what = "is a folder" if path.is_dir() else "is neither .parquet nor .csv"
         raise InputRefused(
-            f"{path} is no file that ends in .parquet or .csv. Nothing was exported. Name one, "
-            "for example: --out members.csv"
+            f"{path} {what}. Nothing was exported. Name the file, for example "
+            f"{path.with_name('members.csv')}."
         )
 
 
-def _unformula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+def _copy_to_csv(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
+    starts = ", ".join(engine.text(sign) for sign in FORMULA_STARTS)
+    columns = connection.execute(f"describe {sql}").fetchall()
+    text = [engine.name(name) for name, kind, *_ in columns if kind == "VARCHAR"]
+    safe = ", ".join(
+        f"case when left({name}, 1) in ({starts}) then '''' || {name} else {name} end as {name}"
+        for name in text
+    )
+    rows = f"select * replace ({safe}) from ({sql})" if text else sql
+    done = connection.execute(f"copy ({rows}) to {engine.text(path)} (format csv, header)")
+    row = done.fetchone()
+    return int(row[0]) if row else 0

@@ -11,8 +11,18 @@ from features.group import Column
 from features.segments.described import cluster_label
 from features.segments.segmentation import Segmentation
 from features.snapshot import Snapshot
+from features.tags.declared import Tag
+from features.tags.store import Tagged
 from programme.errors import InputRefused
 from programme.words import label
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tag she holds: its declaration, and since when."""
+
+    tag: Tag
+    since: date
 
 
 @dataclass(frozen=True)
@@ -23,30 +33,43 @@ class Profile:
     as_of: date
     population: str
     segments: dict[str, Any]
+    tags: tuple[Held, ...]
     features: dict[str, float | str | None]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; what is not known is null."""
         return {
             "member_id": self.member_id, "as_of": str(self.as_of),
-            "population": self.population, "segments": self.segments, "features": self.features,
+            "population": self.population, "segments": self.segments,
+            "tags": [{"tag": one.tag.id, "since": str(one.since)} for one in self.tags],
+            "features": self.features,
         }  # fmt: skip
 
 
-def of(member_id: str, taken: Snapshot, made: Segmentation) -> Profile:
-    """Return the profile of one member.
+def check(member_id: str, taken: Snapshot) -> None:
+    """Refuse a member of whom nothing is known, before anything long is done for her.
 
     Raises
     ------
     InputRefused : when nobody of that name bought before the snapshot's day
     """
-    features = taken.features()
-    if member_id not in features.index:
+    if member_id not in taken.features().index:
         shown = member_id if len(member_id) <= 80 else f"{member_id[:77]}..."
         raise InputRefused(
             f"No member {shown!r} is known to have bought before {taken.as_of}. Nothing is shown. "
             "Give a member_id as the purchases carry it, or a later day with --as-of."
         )
+
+
+def of(member_id: str, taken: Snapshot, made: Segmentation, tagged: Tagged) -> Profile:
+    """Return the profile of one member.
+
+    Raises
+    ------
+    InputRefused : see `check`
+    """
+    check(member_id, taken)
+    features = taken.features()
     row = features.loc[member_id]
     segment = made.members().loc[member_id]
     return Profile(
@@ -54,6 +77,7 @@ def of(member_id: str, taken: Snapshot, made: Segmentation) -> Profile:
         taken.as_of,
         str(row["population"]),
         {name: _plain(segment[name]) for name in segment.index},
+        _held(member_id, tagged),
         {name: _plain(row[name]) for name in table.ALL_COLUMNS},
     )
 
@@ -87,6 +111,15 @@ def known(profile: Profile) -> list[tuple[str, Column, float | str]]:
             if value is not None:
                 found.append((group.name, column, value))
     return found
+
+
+def _held(member_id: str, tagged: Tagged) -> tuple[Held, ...]:
+    since = tagged.wide().loc[member_id]
+    return tuple(
+        Held(tag, pd.Timestamp(since[tag.id]).date())
+        for tag in tagged.rules.tags
+        if pd.notna(since[tag.id])
+    )
 
 
 def _meaning(name: str) -> str:

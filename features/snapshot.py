@@ -182,6 +182,18 @@ def default_as_of(settings: Settings) -> date:
     return coming_midnight(last.replace(tzinfo=UTC), programme.timezone)
 
 
+def first_day(settings: Settings) -> date:
+    """Return the day of the first purchase: the first day with an `as_of` is the one after."""
+    programme = open_programme(settings)
+    lake = Lake(settings)
+    day = rollups.local_sql("occurred_at", programme.timezone)
+    with engine.connect(settings) as connection:
+        first: date = connection.execute(
+            f"select cast(min({day}) as date) from ({lake.rows_sql('purchases', lake.ready())})"
+        ).fetchall()[0][0]
+    return first
+
+
 def latest(settings: Settings) -> Snapshot:
     """Return the newest snapshot that this code built: the latest `as_of`, then lake version.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import snapshot
+from features.tags import scored
 from programme.errors import InputRefused
 from programme.files import sync_file, sync_folder
 from programme.settings import Programme, Settings
@@ -27,6 +28,7 @@ class Scored:
     Parameters
     ----------
     path : Parquet file, one row per member; columns as `Champions.score_all`
+    tags : Parquet file beside it: the day since which each member holds each tag on scores
     members : the rows, without drivers and products, for a summary
     """
 
@@ -34,6 +36,7 @@ class Scored:
     as_of: date
     programme: Programme
     members: pd.DataFrame
+    tags: Path | None = None
 
 
 def score_all(
@@ -78,7 +81,10 @@ def score_all(
     finally:
         unfinished.unlink(missing_ok=True)
     sync_folder(path.parent)
-    return Scored(path, taken.as_of, champions.programme, pd.concat(kept, ignore_index=True))
+    earlier = scored.newest_before(settings.home / "scores", taken.as_of)
+    tags = scored.tag_scores(settings, path, taken.as_of, progress, earlier)
+    members = pd.concat(kept, ignore_index=True)
+    return Scored(path, taken.as_of, champions.programme, members, tags)
 
 
 def _write(

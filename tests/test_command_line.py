@@ -25,14 +25,15 @@ from training import registry
 
 REPOSITORY = Path(__file__).parents[1]
 VERBS = (
-    "ingest", "features", "segments", "profile", "train", "leaderboard", "promote", "score",
-    "serve",
+    "ingest", "features", "segments", "tags", "profile", "train", "leaderboard", "promote",
+    "score", "serve",
 )  # fmt: skip
 # What each verb needs to get as far as looking for the programme.
 ASKING = {
     "features": (),
     "segments": (),
     "profile": ("m001",),
+    "tags": (),
     "train": ("churn",),
     "leaderboard": (),
     "score": (),
@@ -296,6 +297,12 @@ def test_a_version_is_promoted_and_rolled_back(journey: Journey) -> None:
         ("segments", "--language", "xx"),
         ("segments", "--cuts", "absent.toml"),
         ("profile", "nobody"),
+        ("tags", "--as-of", "2001-01-01"),
+        ("tags", "--member", "nobody"),
+        ("tags", "--member", "m001", "--language", "fr"),
+        ("tags", "--out", "tags.xlsx"),
+        ("tags", "--report", "--as-of", "2031-01-01"),
+        ("tags", "--segments", "absent.parquet"),
         ("ingest", "absent.csv"),
         ("ingest", "cdnow"),
     ],
@@ -348,7 +355,9 @@ def test_scores_are_written_for_every_member_and_are_the_same_twice(
 
     written = pd.read_parquet(once)
     assert once.read_bytes() == twice.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["once.parquet", "twice.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "once.parquet", "tags-of-once.parquet", "tags-of-twice.parquet", "twice.parquet",
+    ]  # fmt: skip
     assert f"{len(written):,} members scored as of" in said.out
     assert str(once) in said.out
     assert written["member_id"].is_unique
@@ -361,6 +370,30 @@ def test_scores_of_an_earlier_day_land_in_the_home(journey: Journey) -> None:
 
     (path,) = (journey.home / "scores").glob(f"{day}_*.parquet")
     assert set(pd.read_parquet(path)["as_of"].astype(str)) == {day}
+
+
+def test_tags_are_counted_explained_judged_listed_and_written(
+    journey: Journey, tmp_path: Path
+) -> None:
+    out = tmp_path / "tags.csv"
+
+    counted = journey.again("tags", "--out", out)
+    english = journey.again("tags", "--member", "m001")
+    chinese = journey.again("tags", "--member", "m001", "--language", "zh")
+    judged = journey.again("tags", "--report")
+    listed = journey.again("tags", "--list")
+
+    assert "tags as of" in counted.out
+    assert "sensitive tags are off" in counted.out
+    assert "tags held, written to" in counted.out
+    assert out.read_text("utf-8").startswith("member_id,tag,since\n")
+    assert "Member m001 holds" in english.out and "at least" in english.out
+    assert "会员m001" in chinese.out and "至少" in chinese.out
+    assert "tags pass everything" in judged.out
+    (page,) = (journey.home / "reports").glob("tags-*.html")
+    assert "Mother and baby" in page.read_text("utf-8")
+    assert json.loads(page.with_suffix(".json").read_text("utf-8"), parse_constant=refuse)
+    assert listed.out.startswith("# Tags")
 
 
 def test_before_anything_was_trained_there_is_nothing_to_score_with(

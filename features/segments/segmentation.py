@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import snapshot
+from features import engine, snapshot
 from features.segments import clusters, lifecycle, outliers, return_table, rfm
 from features.segments.rfm import QUINTILES, Cuts
 from features.snapshot import Snapshot
@@ -73,6 +73,22 @@ class Segmentation:
         the map: recency_days, purchase_days_364d, spend_cents_364d
         """
         return _read(self.path / MEMBERS)
+
+    @property
+    def members_file(self) -> Path:
+        """Return the Parquet file that holds `members`."""
+        return self.path / MEMBERS
+
+    @property
+    def members_sql(self) -> str:
+        """Return a SELECT of `members`, ordered by member_id."""
+        return f"select * from read_parquet({engine.text(self.members_file)}) order by member_id"
+
+    @property
+    def transitions_sql(self) -> str:
+        """Return a SELECT of `transitions`, ordered by member_id."""
+        file = engine.text(self.path / TRANSITIONS)
+        return f"select * from read_parquet({file}) order by member_id"
 
     def transitions(self) -> pd.DataFrame:
         """Return one event per member whose stage differs from the earlier day's."""

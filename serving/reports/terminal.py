@@ -89,6 +89,10 @@ def show_profile(console: Console, found: Profile, language: str) -> None:
     console.print(f"Member {found.member_id} as of {found.as_of}", **PLAIN)
     for heading, sentence in standing(found, language):
         console.print(f"  {heading}: {sentence}", **PLAIN)
+    if found.tags:
+        console.print(
+            "  tags: " + ", ".join(one.tag.name.of(language) for one in found.tags), **PLAIN
+        )
     table = Table(title="Features", title_justify="left")
     for heading in ("group", "feature", "value", "unit", "meaning"):
         table.add_column(heading, justify="right" if heading == "value" else "left")

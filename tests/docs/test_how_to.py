@@ -71,7 +71,7 @@ def shows(printed: str, promised: str) -> None:
 
 
 @pytest.mark.usefixtures("untouched_table")
-@pytest.mark.parametrize("page", ["map-your-data.md", "add-a-feature.md"])
+@pytest.mark.parametrize("page", ["map-your-data.md", "add-a-feature.md", "add-a-tag.md"])
 def test_a_page_runs_as_it_stands(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,19 @@ def test_without_a_name_the_file_is_named_after_snapshot_and_versions(
     name = f"{trained.snapshot.path.name}_1-1-1-1.parquet"
     assert first.path == second.path == trained.settings.home / "scores" / name
     assert second.path.read_bytes() == content
-    assert [path.name for path in second.path.parent.iterdir()] == [name]
+    assert sorted(path.name for path in second.path.parent.iterdir()) == [name, f"tags-of-{name}"]
+
+
+def test_tags_on_scores_stand_beside_them(trained: LittleProgramme, tmp_path: Path) -> None:
+    scored = score_all(trained.settings, AS_OF, tmp_path / "scores.parquet", quiet)
+
+    assert scored.tags == tmp_path / "tags-of-scores.parquet"
+    tags = pd.read_parquet(scored.tags).set_index("member_id")
+    members = scored.members.set_index("member_id").reindex(tags.index)
+    assert len(tags) == len(scored.members)
+    likely = tags["likely_to_leave"].notna()
+    assert likely.equals(members["churn_probability"] >= 0.6)
+    assert set(tags["future_top_tenth"].dropna().astype(str)) <= {str(scored.as_of)}
 
 
 def test_the_summary_leaves_out_what_is_long(trained: LittleProgramme, tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def test_a_file_written_in_parts_is_the_same_table(
     assert pq.read_table(whole).equals(pq.read_table(parts))
     n_members = pq.read_metadata(parts).num_rows
     assert pq.read_metadata(parts).num_row_groups == -(-n_members // 7)
-    assert said[-1] == f"scored {n_members} of {n_members} members"
+    assert said[-2] == f"scored {n_members} of {n_members} members"
 
 
 @pytest.mark.parametrize("before", [b"the scores of yesterday", None])

@@ -13,6 +13,7 @@ from features.segments import clusters, described, report, segmentation
 from features.segments.lifecycle import STAGES
 from features.segments.rfm import GROUPS, Cuts
 from features.segments.segmentation import Segmentation
+from features.tags import store
 from programme.errors import InputRefused
 from programme.settings import Settings
 from programme.words import LANGUAGES
@@ -179,7 +180,8 @@ def test_a_profile_says_everything_once(
     habit_home: Settings, two_days: tuple[Segmentation, Segmentation]
 ) -> None:
     taken = snapshot.build(habit_home, AS_OF)
-    found = profile.of("m000", taken, two_days[1])
+    tagged = store.build(habit_home, AS_OF, segments=two_days[1].members_file)
+    found = profile.of("m000", taken, two_days[1], tagged)
 
     row = taken.features().loc["m000"]
     assert found.features["purchase_days"] == row["purchase_days"]
@@ -190,17 +192,18 @@ def test_a_profile_says_everything_once(
             "population",
             "RFM",
         ]
+    held = {one.tag.id for one in found.tags}
+    assert f"stage_{found.segments['stage']}" in held
+    assert f"rfm_{found.segments['rfm_group']}" in held
     # Without a catalogue nothing is known of tastes, and nothing is said of them.
     assert {group for group, _, _ in profile.known(found)} >= {"purchases", "cadence"}
     assert "top_category" not in {column.name for _, column, _ in profile.known(found)}
 
 
 @pytest.mark.parametrize("member", ["nobody", "", "x" * 10_000_000, "m000'; drop table x --"])
-def test_a_member_who_is_not_there_has_no_profile(
-    member: str, habit_home: Settings, two_days: tuple[Segmentation, Segmentation]
-) -> None:
+def test_a_member_who_is_not_there_has_no_profile(member: str, habit_home: Settings) -> None:
     with pytest.raises(InputRefused, match="Nothing is shown") as refused:
-        profile.of(member, snapshot.build(habit_home, AS_OF), two_days[1])
+        profile.check(member, snapshot.build(habit_home, AS_OF))
 
     assert len(str(refused.value)) < 400
 

@@ -1,0 +1,265 @@
+"""What a tag asks of a member: columns against thresholds, other tags, and, or, not.
+
+What is not known fulfils no comparison, so every condition is either true or false. A threshold
+has an enter side and an exit side: who holds the tag already is asked the looser one, so a value
+that trembles about the threshold does not move her in and out.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from features import engine
+from features.tags.thresholds import Level, Quantile, Scope
+
+# Of a share of the members or a quantile; the ends would hold everybody or nobody.
+Share = Annotated[float, Field(gt=0, lt=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=160)]
+Sense = Literal[">=", "<="]
+
+
+class Part(BaseModel):
+    """A piece of a declaration: never changed, unknown keys fail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Compare(Part):
+    """A column, or its ratio to another one, against a threshold.
+
+    Exactly one of `at_least`, `at_most`, `top`, `bottom` says on which side to enter; `exit` is
+    the looser value at which one stays. `top = 0.2` is the highest fifth of the members with
+    support; `of_quantile = 0.5` makes `at_least` and `at_most` multiples of the median.
+    """
+
+    column: ColumnName
+    over: ColumnName | None = None
+    at_least: Number | None = None
+    at_most: Number | None = None
+    top: Share | None = None
+    bottom: Share | None = None
+    of_quantile: Share | None = None
+    exit: Number | None = None
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        given = [
+            n for n in ("at_least", "at_most", "top", "bottom") if getattr(self, n) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                f"{self.column} needs exactly one of at_least, at_most, top and bottom, "
+                f"got {given or 'none'}"
+            )
+        if self.of_quantile is not None and given[0] in ("top", "bottom"):
+            raise ValueError(f"{self.column}: {given[0]} is a quantile already; drop of_quantile")
+        enter, stay = float(getattr(self, given[0])), self.exit
+        if stay is None:
+            return self
+        if given[0] in ("top", "bottom") and not enter <= stay < 1:
+            raise ValueError(
+                f"{self.column}: exit {stay} must lie in [{enter}, 1): staying is easier"
+            )
+        if (given[0] == "at_least" and stay > enter) or (given[0] == "at_most" and stay < enter):
+            raise ValueError(
+                f"{self.column}: exit {stay} is stricter than {given[0]} {enter}; a member would "
+                "leave on the day she enters"
+            )
+        return self
+
+    @property
+    def sense(self) -> Sense:
+        """Return on which side of the threshold the condition is true."""
+        return ">=" if self.at_least is not None or self.top is not None else "<="
+
+    def levels(self, support: str, least: float) -> tuple[Level, Level]:
+        """Return the threshold to enter and the one to stay."""
+
+        def level(number: float) -> Level:
+            if self.top is not None or self.bottom is not None:
+                share = 1 - number if self.top is not None else number
+                return Level(
+                    1.0, Quantile(self.column, self.over, round(share, 12), support, least)
+                )
+            if self.of_quantile is not None:
+                return Level(
+                    number, Quantile(self.column, self.over, self.of_quantile, support, least)
+                )
+            return Level(number)
+
+        (enter,) = (
+            n for n in (self.at_least, self.at_most, self.top, self.bottom) if n is not None
+        )
+        return level(enter), level(enter if self.exit is None else self.exit)
+
+    def columns(self) -> Iterator[str]:
+        """Yield the columns it reads."""
+        yield self.column
+        if self.over is not None:
+            yield self.over
+
+    def value(self) -> str:
+        """Return SQL of what is compared."""
+        return value_sql(self.column, self.over)
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        enter, stay = (
+            level.measured(scope.quantiles) for level in self.levels(scope.support, scope.least)
+        )
+        if enter is None or stay is None:
+            return "false"
+        # A multiple of a quantile below zero turns the band round: staying is never stricter.
+        stay = min(enter, stay) if self.sense == ">=" else max(enter, stay)
+        threshold = number(enter)
+        if stay != enter:
+            threshold = f"case when {scope.held} then {number(stay)} else {number(enter)} end"
+        return f"coalesce({self.value()} {self.sense} {threshold}, false)"
+
+
+class Among(Part):
+    """A column of names is one of these; who holds the tag may also be one of `exit`."""
+
+    column: ColumnName
+    among: Annotated[tuple[str, ...], Field(min_length=1)]
+    exit: tuple[str, ...] = ()
+
+    def columns(self) -> Iterator[str]:
+        """Yield the columns it reads."""
+        yield self.column
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        enter = _is_in(self.column, self.among)
+        if not self.exit:
+            return enter
+        return f"({enter} or ({scope.held} and {_is_in(self.column, self.exit)}))"
+
+
+class Holds(Part):
+    """She holds another tag."""
+
+    tag: Annotated[str, Field(min_length=1, max_length=64)]
+
+    def columns(self) -> Iterator[str]:
+        """Yield nothing: another tag is no column."""
+        yield from ()
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        return scope.holds(self.tag)
+
+
+class _Group(Part):
+    def parts(self) -> "tuple[Condition, ...]":
+        """Return the conditions inside."""
+        raise NotImplementedError
+
+    def columns(self) -> Iterator[str]:
+        """Yield the columns its parts read."""
+        for part in self.parts():
+            yield from part.columns()
+
+
+class AllOf(_Group):
+    """Every part is true."""
+
+    all: Annotated[tuple["Condition", ...], Field(min_length=1)]
+
+    def parts(self) -> "tuple[Condition, ...]":
+        """Return the conditions inside."""
+        return self.all
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        return "(" + " and ".join(part.sql(scope) for part in self.all) + ")"
+
+
+class AnyOf(_Group):
+    """At least one part is true."""
+
+    any: Annotated[tuple["Condition", ...], Field(min_length=1)]
+
+    def parts(self) -> "tuple[Condition, ...]":
+        """Return the conditions inside."""
+        return self.any
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        return "(" + " or ".join(part.sql(scope) for part in self.any) + ")"
+
+
+class Not(_Group):
+    """The part is not true; its thresholds must be the same on both sides."""
+
+    not_: Annotated["Condition", Field(alias="not")]
+
+    @model_validator(mode="after")
+    def _no_band_inside(self) -> Self:
+        # Inside a "not" the looser side would be the stricter one.
+        if any(getattr(part, "exit", None) for part in walk(self)):
+            raise ValueError("a condition inside 'not' has an exit; write it the other way round")
+        return self
+
+    def parts(self) -> "tuple[Condition, ...]":
+        """Return the condition inside."""
+        return (self.not_,)
+
+    def sql(self, scope: Scope) -> str:
+        """Return SQL that is true or false, never null."""
+        return f"(not {self.not_.sql(scope)})"
+
+
+_KINDS = {
+    "among": "names", "column": "comparison", "tag": "tag", "all": "all", "any": "any",
+    "not": "not",
+}  # fmt: skip
+
+
+def _kind(raw: Any) -> str:
+    if isinstance(raw, dict):
+        return next((kind for key, kind in _KINDS.items() if key in raw), "comparison")
+    # A default or a test may hand over a condition that is made already.
+    made = ((Among, "names"), (Holds, "tag"), (AllOf, "all"), (AnyOf, "any"), (Not, "not"))
+    return next((kind for model, kind in made if isinstance(raw, model)), "comparison")
+
+
+Condition = Annotated[
+    Annotated[Compare, Tag("comparison")]
+    | Annotated[Among, Tag("names")]
+    | Annotated[Holds, Tag("tag")]
+    | Annotated[AllOf, Tag("all")]
+    | Annotated[AnyOf, Tag("any")]
+    | Annotated[Not, Tag("not")],
+    Discriminator(_kind),
+]
+for _model in (AllOf, AnyOf, Not):
+    _model.model_rebuild()
+
+
+def walk(condition: Condition) -> Iterator[Condition]:
+    """Yield a condition and everything inside it."""
+    yield condition
+    if isinstance(condition, _Group):
+        for part in condition.parts():
+            yield from walk(part)
+
+
+def value_sql(column: str, over: str | None = None) -> str:
+    """Return SQL of a column of the joined sources, or of its ratio to another one."""
+    if over is None:
+        return engine.name(column)
+    return f"({engine.name(column)} / nullif({engine.name(over)}, 0))"
+
+
+def number(value: float) -> str:
+    """Return an SQL literal that is a double, exactly this one."""
+    shown = repr(float(value))
+    return shown if "e" in shown else f"{shown}e0"
+
+
+def _is_in(column: str, names: tuple[str, ...]) -> str:
+    listed = ", ".join(engine.text(one) for one in names)
+    return f"coalesce({engine.name(column)} in ({listed}), false)"
