@@ -6,9 +6,9 @@ _ROWS = """
     select member_no, lines_364d, lines_84d, lines_older, n.name as brand
     from (
         select member_no, brand_no,
-               coalesce(sum(lines) filter (where days_ago <= 84), 0) as lines_84d,
-               coalesce(sum(lines) filter (where days_ago > 84), 0) as lines_older,
-               coalesce(sum(lines) filter (where days_ago <= 364), 0) as lines_364d
+               sum(lines * cast(days_ago <= 84 as tinyint)) as lines_84d,
+               sum(lines * cast(days_ago > 84 as tinyint)) as lines_older,
+               sum(lines * cast(days_ago <= 364 as tinyint)) as lines_364d
         from known_brands group by member_no, brand_no
     ) join known_names n on n.name_no = brand_no"""
 # Shares need no second look at the rows: with x lines of a brand of S in all, the entropy is

@@ -44,11 +44,9 @@ class RollupWriter:
         """Write every rollup of what the batch brings."""
         lines, events = self._own("purchases"), self._own("events")
         self._number(lines)
-        if lines is not None:
-            self._copy(ORDER_DAYS, rollups.order_days_sql(lines, self._clock(lines)))
         moved = self._moved(lines)
         if moved:
-            self._goods(moved)
+            self._purchases(moved, lines)
         if events is not None:
             self._copy(EVENT_DAYS, rollups.event_days_sql(events, self._clock(events)))
 
@@ -92,34 +90,35 @@ class RollupWriter:
                 select source, source_key, 2 * count(*) from ({touched}) group by all""")
         return moved
 
-    def _goods(self, moved: list[_Moved]) -> None:
-        """Write `category_days` and `brand_days`: a file each for some keys at a time."""
-        move = bool(self._ask("""select exists (from product_spans where until_on is not null)
-            or exists (from earlier_spans where until_on is not null)""")[0][0])  # fmt: skip
+    def _purchases(self, moved: list[_Moved], lines: str | None) -> None:
+        """Write the rollups of lines: a file each for some keys at a time."""
+        move = bool(
+            self._ask("""select exists (from product_spans where until_on is not null)
+            or exists (from earlier_spans where until_on is not null)""")[0][0]
+        )
         earlier = rollups.rows_sql(self.lake, CATEGORY_DAYS, self.manifest)
-        sources = [row[0] for row in self._ask("select distinct source from key_lines order by 1")]
         nothing = rollups.placed_sql(self._no_lines, "product_spans", str)
-        self._table("keys_at_hand", "select source_key, key_no from all_keys limit 0")
+        self._keys_at_hand("false")
+        sources = [row[0] for row in self._ask("select distinct source from key_lines order by 1")]
         for first, last in self._parts():
             self._table("placed", f"{nothing} limit 0")
             for source in sources:
-                self._table(
-                    "keys_at_hand",
-                    f"""select source_key, key_no from all_keys
-                    where source = {engine.text(source)} and key_no between {first} and {last}""",
-                )
-                self._place(moved, source)
+                of_source = f"source = {engine.text(source)}"
+                self._keys_at_hand(f"{of_source} and key_no between {first} and {last}")
+                if lines is not None:
+                    own = f"select * from ({lines}) where {of_source}"
+                    self._copy(ORDER_DAYS, rollups.order_days_sql(own, self._clock(lines)))
+                for one in moved:
+                    rows = f"select * from ({one.lines}) where {of_source}"
+                    placed = rollups.placed_sql(rows, one.spans, self._clock(one.lines))
+                    self.connection.execute(f"insert into placed {placed}")
             self._table("fresh", rollups.by_product_sql(CATEGORY_DAYS, products_move=move))
             self._copy(CATEGORY_DAYS, rollups.days_sql("fresh", earlier))
             self._copy(BRAND_DAYS, rollups.by_product_sql(BRAND_DAYS, products_move=move))
         self.connection.execute("drop table if exists placed; drop table if exists fresh")
 
-    def _place(self, moved: list[_Moved], source: str) -> None:
-        """Add the lines of one source to `placed`."""
-        for one in moved:
-            lines = f"select * from ({one.lines}) where source = {engine.text(source)}"
-            placed = rollups.placed_sql(lines, one.spans, self._clock(one.lines))
-            self.connection.execute(f"insert into placed {placed}")
+    def _keys_at_hand(self, which: str) -> None:
+        self._table("keys_at_hand", f"select source_key, key_no from all_keys where {which}")
 
     def _parts(self) -> list[tuple[int, int]]:
         """Return the first and the last number of keys with about `LINES_AT_ONCE` lines."""

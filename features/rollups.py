@@ -69,30 +69,29 @@ def order_days_sql(lines: str, local: Clock) -> str:
 
     Parameters
     ----------
-    lines : a SELECT of stored purchases
+    lines : a SELECT of stored purchases of one source
     local : the programme's wall clock; decides the day
 
     Returns
     -------
-    SQL with the columns of `order_days`, over the table `all_keys`. A return line has negative
-    quantity or amount; a basket of return lines only has lines = 0 and is no purchase, though
-    its money counts.
+    SQL over the table `keys_at_hand`, which holds keys of that source. A return line has
+    negative quantity or amount; a basket of return lines only has lines = 0 and is no purchase,
+    though its money counts.
     """
     # Instants and names first meet the few rows of baskets, not the many of lines.
     return f"""
         with baskets as (
-            select source, source_key, order_id, occurred_at, known_at, store_id, channel,
+            select key_no, source, order_id, occurred_at, known_at, store_id, channel,
                    sum(case when {RETURNED} then 0 else sign end) as lines,
                    sum(case when {RETURNED} then sign else 0 end) as return_lines,
                    sum(sign * net_cents) as net_cents,
                    sum(case when {RETURNED} then -sign * net_cents else 0 end) as returned_cents,
                    sum(sign * coalesce(discount_cents, 0)) as discount_cents,
                    sum(sign * coalesce(coupon_cents, 0)) as coupon_cents
-            from ({lines})
-            where source_key is not null
-            group by all
+            from ({lines}) l join keys_at_hand k on k.source_key = l.source_key
+            group by key_no, source, order_id, occurred_at, known_at, store_id, channel
         )
-        select key_no, md5_number_lower(concat_ws(chr(31), b.source, order_id)) as order_key,
+        select key_no, md5_number_lower(concat_ws(chr(31), source, order_id)) as order_key,
                cast({local("occurred_at")} as date) as occurred_on,
                cast(hour({local("occurred_at")}) as tinyint) as hour,
                store_id, channel, cast({local("known_at")} as date) as known_on,
@@ -102,8 +101,7 @@ def order_days_sql(lines: str, local: Clock) -> str:
                cast(sum(returned_cents) as bigint) as returned_cents,
                cast(sum(discount_cents) as bigint) as discount_cents,
                cast(sum(coupon_cents) as bigint) as coupon_cents
-        from baskets b join all_keys k on k.source = b.source and k.source_key = b.source_key
-        group by all order by key_no"""
+        from baskets group by all"""
 
 
 def spans_sql(products: str, product_day: Clock) -> str:
