@@ -2,7 +2,7 @@
 
 Run with `make bench-features`, or `python -m experiments.bench_features --copies 10`. Complete
 Journey is replicated under other household and basket numbers, ingested once and kept; every
-task then runs in its own process: one warm-up, three timed runs, the median and the process's
+task then runs in its own process: a warm-up, then timed runs, their median and the process's
 peak memory. Only the ratios travel between machines.
 
 The last table compares one summary that both make: frequency, recency, T and monetary value per
@@ -38,7 +38,6 @@ from features.rollup_writer import RollupWriter
 from features.sources.completejourney import CompleteJourney
 from programme.settings import Settings, open_programme
 
-RUNS = 3
 AS_OFS = (date(2017, 12, 4), date(2017, 11, 6))
 TASKS = ("scan", "query", "rollups and features", "another as_of from rollups")
 
@@ -80,14 +79,16 @@ def main() -> None:
     root = Path(arguments.home).resolve()
     homes = {n: _settings(root, n, arguments.memory_limit_mb) for n in arguments.copies}
     if arguments.task:
-        measure = _measure(homes[arguments.copies[0]], arguments.task)
+        measure = _measure(homes[arguments.copies[0]], arguments.task, arguments.runs)
         sys.stdout.write(json.dumps(measure))
         return
     lines, measured = {}, {}
     for copies, settings in homes.items():
         lines[copies] = _prepare(settings, copies, console)
         measured[copies] = {t: _in_a_process(arguments, copies, t, console) for t in TASKS}
-        console.print(_as_table(measured[copies], lines[copies], copies))
+        title = f"Complete Journey x {copies}: {lines[copies]:,} lines, {len(table.COLUMNS)} "
+        title += f"columns, median of {arguments.runs} warm runs"
+        console.print(_as_table(measured[copies], title))
     if len(homes) > 1:
         console.print(_slopes(measured, lines))
     largest = max(homes)
@@ -106,7 +107,7 @@ def _in_a_process(
     command = [
         sys.executable, "-m", "experiments.bench_features", "--copies", str(copies),
         "--home", arguments.home, "--memory-limit-mb", str(arguments.memory_limit_mb),
-        "--task", task,
+        "--runs", str(arguments.runs), "--task", task,
     ]  # fmt: skip
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
@@ -118,6 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--copies", type=int, nargs="+", default=[1, 10, 40], help="how often the data are repeated"
     )
+    parser.add_argument("--runs", type=int, default=3, help="timed runs, after one to warm up")
     parser.add_argument("--home", default="var/bench", help="folder that keeps the copies")
     parser.add_argument("--memory-limit-mb", type=int, default=2500, help="limit of the engine")
     parser.add_argument(
@@ -152,12 +154,12 @@ def _replicate(connection: duckdb.DuckDBPyConnection, path: Path, copy: Path, co
     engine.copy_to_parquet(connection, rows, copy)
 
 
-def _measure(settings: Settings, task: str) -> dict[str, float]:
+def _measure(settings: Settings, task: str, runs: int) -> dict[str, float]:
     lake = Lake(settings)
     manifest = lake.ready()
     work = _summary(settings, lake, manifest, task) or _work(settings, lake, manifest, task)
     seconds, said = [], None
-    for _ in range(RUNS + 1):
+    for _ in range(runs + 1):
         started = time.perf_counter()
         with engine.connect(settings) as connection:
             said = work(connection)
@@ -256,12 +258,8 @@ def _work(
     }[task]
 
 
-def _as_table(measured: dict[str, dict[str, float]], lines: int, copies: int) -> Table:
-    shown = Table(
-        title=f"Complete Journey x {copies}: {lines:,} lines, {len(table.COLUMNS)} columns, "
-        f"median of {RUNS} warm runs",
-        title_justify="left",
-    )
+def _as_table(measured: dict[str, dict[str, float]], title: str) -> Table:
+    shown = Table(title=title, title_justify="left")
     for heading in ("task", "seconds", "x scan", "x query", "peak MB"):
         shown.add_column(heading, justify="left" if heading == "task" else "right")
     for task, figures in measured.items():

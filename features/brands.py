@@ -3,12 +3,13 @@
 from features.group import Column, FeatureGroup
 
 _ROWS = """
-    select member_no, lines_364d, lines_84d, lines_older, n.name as brand
+    select member_no, lines_364d, lines_84d, lines_older, n.name as brand,
+           1000000000 * lines_364d - n.place as liking
     from (
         select member_no, brand_no,
-               sum(lines * cast(days_ago <= 84 as tinyint)) as lines_84d,
-               sum(lines * cast(days_ago > 84 as tinyint)) as lines_older,
-               sum(lines * cast(days_ago <= 364 as tinyint)) as lines_364d
+               cast(sum(lines * cast(days_ago <= 84 as tinyint)) as bigint) as lines_84d,
+               cast(sum(lines * cast(days_ago > 84 as tinyint)) as bigint) as lines_older,
+               cast(sum(lines * cast(days_ago <= 364 as tinyint)) as bigint) as lines_364d
         from known_brands group by member_no, brand_no
     ) join known_names n on n.name_no = brand_no"""
 # Shares need no second look at the rows: with x lines of a brand of S in all, the entropy is
@@ -52,7 +53,7 @@ BRANDS = FeatureGroup(
         ),
         Column(
             "top_brand", "name", "favourite brand, last 364 days; first by name on a tie",
-            "min_by(brand, {lines: -lines_364d, brand: brand}) filter (where lines_364d > 0)",
+            "max_by(brand, liking) filter (where lines_364d > 0)",
             use="report",
         ),
     ),

@@ -5,7 +5,9 @@ from features.prices import PRICE_COLUMNS
 
 
 def _sums(value: str, name: str, *windows: str) -> str:
-    return ", ".join(f"sum({value} * in_{window}) as {name}_{window}" for window in windows)
+    return ", ".join(
+        f"cast(sum({value} * in_{window}) as bigint) as {name}_{window}" for window in windows
+    )
 
 
 # One row per member and category; a category whose lines were all taken back by corrections is no
@@ -15,9 +17,10 @@ _CATEGORIES = f"""
     select c.*, n.name as category, r.price_cents, r.discount_rate, r.ln_size,
            d.purchase_days_84d,
            gross_182d + gross_before_182d as gross_364d,
-           quantity_182d + quantity_before_182d as quantity_364d
+           quantity_182d + quantity_before_182d as quantity_364d,
+           1000000000 * lines_364d - n.place as liking
     from (
-        select member_no, category_no, sum(lines) as lines,
+        select member_no, category_no, cast(sum(lines) as bigint) as lines,
                {_sums("lines", "lines", "84d", "before_84d", "364d")},
                {_sums("days", "days", "84d", "364d", "older")},
                {_sums("gross_cents", "gross", "84d", "182d", "before_182d")},
@@ -54,9 +57,8 @@ _ALL = "cast(nullif(sum(lines_364d), 0) as double)"
 _X_LN_X = (
     "sum(case when lines_364d > 0 then cast(lines_364d * ln(lines_364d) as decimal(38, 16)) end)"
 )
-_FAVOURITE = (
-    "min_by({what}, {{lines: -lines_364d, category: category}}) filter (where lines_364d > 0)"
-)
+# The favourite has most lines, and of several the first name.
+_FAVOURITE = "max_by({what}, liking) filter (where lines_364d > 0)"
 
 
 def _favourite_share(window: str) -> str:

@@ -107,14 +107,14 @@ class RollupWriter:
                 self._keys_at_hand(f"{of_source} and key_no between {first} and {last}")
                 if lines is not None:
                     own = f"select * from ({lines}) where {of_source}"
-                    self._copy(ORDER_DAYS, rollups.order_days_sql(own, self._clock(lines)))
+                    self._by_key(ORDER_DAYS, rollups.order_days_sql(own, self._clock(lines)))
                 for one in moved:
                     rows = f"select * from ({one.lines}) where {of_source}"
                     placed = rollups.placed_sql(rows, one.spans, self._clock(one.lines))
                     self.connection.execute(f"insert into placed {placed}")
             self._table("fresh", rollups.by_product_sql(CATEGORY_DAYS, products_move=move))
-            self._copy(CATEGORY_DAYS, rollups.days_sql("fresh", earlier))
-            self._copy(BRAND_DAYS, rollups.by_product_sql(BRAND_DAYS, products_move=move))
+            self._by_key(CATEGORY_DAYS, rollups.days_sql("fresh", earlier))
+            self._by_key(BRAND_DAYS, rollups.by_product_sql(BRAND_DAYS, products_move=move))
         self.connection.execute("drop table if exists placed; drop table if exists fresh")
 
     def _keys_at_hand(self, which: str) -> None:
@@ -137,6 +137,10 @@ class RollupWriter:
     def _spans(self, table: str, products: str) -> None:
         dated = f"select known_at as occurred_at, known_at from ({products})"
         self._table(table, rollups.spans_sql(products, self._clock(dated)))
+
+    def _by_key(self, rollup: str, sql: str) -> None:
+        # What is added up for one member later on then stays in the processor's cache.
+        self._copy(rollup, f"select * from ({sql}) order by key_no")
 
     def _copy(self, rollup: str, sql: str) -> int:
         """Write one more file of a rollup, if it has rows; return how many."""

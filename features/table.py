@@ -38,37 +38,51 @@ MODEL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS if colu
 # with the programme, and what is added up for one member stays close together.
 ROWS_AT_ONCE = 5_000_000
 
+# `place` is the name's place in alphabetical order, for ties.
+KNOWN_NAMES = "select *, row_number() over (order by name) as place from ({names})"
 KNOWN_KEYS = """
     select key_no, member_id, min(key_no) over own as member_no, count(*) over own > 1 as merged
     from ({keys}) window own as (partition by member_id)"""
 KNOWN = "where known_on < {as_of} and occurred_on < {as_of}"
 # One row per member, basket and day, seen from as_of: only what had happened and was known by
-# then. An hour, a shop or a channel that a correction took back leaves no trace.
+# then. Nearly every basket is one row already; of one in pieces, an hour, a shop or a channel
+# that a correction took back leaves no trace.
 MEMBER_ORDERS = """
-    select m.member_id, o.* from (
-        select member_no, order_key, cast(date_diff('day', occurred_on, {as_of}) as integer)
-                   as days_ago,
-               cast(dayofweek(occurred_on) as tinyint) as weekday,
-               cast(day(occurred_on) as tinyint) as month_day,
-               min(hour) filter (where lines > 0) as hour,
-               min(store_id) filter (where lines > 0) as store_id,
-               min(channel) filter (where lines > 0) as channel,
-               cast(sum(lines) as integer) as lines,
-               cast(sum(return_lines) as integer) as return_lines,
-               cast(sum(net_cents) as bigint) as net_cents,
-               cast(sum(returned_cents) as bigint) as returned_cents,
-               cast(sum(discount_cents) as bigint) as discount_cents,
-               cast(sum(coupon_cents) as bigint) as coupon_cents
-        from (
-            select member_no, order_key, occurred_on, hour, store_id, channel, sum(lines) as lines,
-                   sum(return_lines) as return_lines, sum(net_cents) as net_cents,
-                   sum(returned_cents) as returned_cents, sum(discount_cents) as discount_cents,
-                   sum(coupon_cents) as coupon_cents
-            from known_orders group by member_no, order_key, occurred_on, hour, store_id, channel
-            having sum(lines) <> 0 or sum(return_lines) <> 0
-        )
+    with in_pieces as (
+        select member_no, order_key, occurred_on from known_orders
+        group by member_no, order_key, occurred_on having count(*) > 1
+    ), netted as (
+        select member_no, order_key, occurred_on, hour, store_id, channel, sum(lines) as lines,
+               sum(return_lines) as return_lines, sum(net_cents) as net_cents,
+               sum(returned_cents) as returned_cents, sum(discount_cents) as discount_cents,
+               sum(coupon_cents) as coupon_cents
+        from known_orders semi join in_pieces using (member_no, order_key, occurred_on)
+        group by member_no, order_key, occurred_on, hour, store_id, channel
+    ), baskets as (
+        select member_no, order_key, occurred_on,
+               case when lines > 0 then hour end as hour,
+               case when lines > 0 then store_id end as store_id,
+               case when lines > 0 then channel end as channel,
+               lines, return_lines, net_cents, returned_cents, discount_cents, coupon_cents
+        from known_orders anti join in_pieces using (member_no, order_key, occurred_on)
+        where lines <> 0 or return_lines <> 0
+        union all
+        select member_no, order_key, occurred_on, min(hour) filter (where lines > 0),
+               min(store_id) filter (where lines > 0), min(channel) filter (where lines > 0),
+               sum(lines), sum(return_lines), sum(net_cents), sum(returned_cents),
+               sum(discount_cents), sum(coupon_cents)
+        from netted where lines <> 0 or return_lines <> 0
         group by member_no, order_key, occurred_on
-    ) o join known_members m using (member_no)"""
+    )
+    select m.member_id, member_no, order_key,
+           cast(date_diff('day', occurred_on, {as_of}) as integer) as days_ago,
+           cast(dayofweek(occurred_on) as tinyint) as weekday,
+           cast(day(occurred_on) as tinyint) as month_day, hour, store_id, channel,
+           cast(lines as integer) as lines, cast(return_lines as integer) as return_lines,
+           cast(net_cents as bigint) as net_cents, cast(returned_cents as bigint) as returned_cents,
+           cast(discount_cents as bigint) as discount_cents,
+           cast(coupon_cents as bigint) as coupon_cents
+    from baskets join known_members m using (member_no)"""
 # One row per member and day. A basket counts as bought while it holds a line that was not
 # returned or taken back.
 _BOUGHT = "lines > 0"
@@ -95,7 +109,7 @@ MEMBER_DAYS = f"""
                sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
                sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
         from member_orders group by member_no, days_ago
-    ) d join known_members m using (member_no)"""
+    ) d join known_members m using (member_no) order by member_no"""
 # Rows by product of the keys at hand, seen from as_of, in numbers. `days` counts the days of one
 # key; a member of several keys may have bought on one day with two of them.
 SEEN = """
@@ -140,9 +154,9 @@ def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
         rollups.order_days_sql("lines", local), rollups.event_days_sql("events", local),
         rollups.spans_sql("products", local), rollups.placed_sql("lines", "spans", local),
         *(rollups.by_product_sql(rollup, products_move=True) for rollup in rollups.BY_PRODUCT),
-        rollups.days_sql("fresh", "earlier"), with_member("rows"), KNOWN_KEYS, KNOWN, IN_TIME,
-        MEMBER_ORDERS, MEMBER_DAYS, SEEN, OF_MERGED, KNOWN_EVENTS, KNOWN_CONTACTS, KNOWN_POINTS,
-        reference.DEFINITION,
+        rollups.days_sql("fresh", "earlier"), with_member("rows"), KNOWN_NAMES, KNOWN_KEYS,
+        KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, SEEN, OF_MERGED, KNOWN_EVENTS, KNOWN_CONTACTS,
+        KNOWN_POINTS, reference.DEFINITION,
     ]  # fmt: skip
     return group.feature_set(GROUPS, names, "".join(inputs))
 
@@ -171,9 +185,10 @@ def prepare(
     day = f"date {engine.text(as_of)}"
     resolve(connection, lake, manifest, as_of, timezone)
     only = f"where member_id in ({only_members})" if only_members is not None else ""
+    names = rollups.rows_sql(lake, rollups.NAMES, lake.manifest())
     for name, sql in (
         ("keys_at_hand", f"select * from known_keys {only}"),
-        ("known_names", rollups.rows_sql(lake, rollups.NAMES, lake.manifest())),
+        ("known_names", KNOWN_NAMES.format(names=names)),
     ):
         connection.execute(f"create or replace temp table {name} as {sql}")
     known = KNOWN.format(as_of=day)
