@@ -71,7 +71,9 @@ class RollupWriter:
             from (select {what} from {found} except select {what} from {known})"""
         if self._copy(rollup, new):
             path = self.lake.path_of(rollup, self.batch_no)
-            self.connection.execute(f"insert into {known} from read_parquet({engine.text(path)})")
+            self.connection.execute(
+                f"insert into {known} select * from read_parquet({engine.text(path)})"
+            )
 
     def _moved(self, lines: str | None) -> list[_Moved]:
         """Return the lines to place; make the tables `product_spans` and `earlier_spans`."""
@@ -93,8 +95,8 @@ class RollupWriter:
     def _purchases(self, moved: list[_Moved], lines: str | None) -> None:
         """Write the rollups of lines: a file each for some keys at a time."""
         move = bool(
-            self._ask("""select exists (from product_spans where until_on is not null)
-            or exists (from earlier_spans where until_on is not null)""")[0][0]
+            self._ask("""select exists (select 1 from product_spans where until_on is not null)
+            or exists (select 1 from earlier_spans where until_on is not null)""")[0][0]
         )
         earlier = rollups.rows_sql(self.lake, CATEGORY_DAYS, self.manifest)
         nothing = rollups.placed_sql(self._no_lines, "product_spans", str)

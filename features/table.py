@@ -227,23 +227,25 @@ def compute(
         connection.execute(
             f"create or replace temp table group_{one.name} as select * from ({one.sql}) limit 0"
         )
-    connection.execute("create or replace temp table all_at_hand as from keys_at_hand")
+    connection.execute("create or replace temp table all_at_hand as select * from keys_at_hand")
     for first, last in _parts(connection):
         connection.execute(
-            f"create or replace temp table keys_at_hand as from all_at_hand "
+            f"create or replace temp table keys_at_hand as select * from all_at_hand "
             f"where member_no between {first} and {last}"
         )
         for one in by_line:
             connection.execute(f"insert into group_{one.name} {one.sql}")
-    connection.execute("create or replace temp table keys_at_hand as from all_at_hand")
+    connection.execute("create or replace temp table keys_at_hand as select * from all_at_hand")
 
 
 def _parts(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
     """Return the first and the last member number of as many parts as the rows ask for."""
+    parts = f"""select 1 + count(*) * (select count(*) from keys_at_hand)
+            // ({ROWS_AT_ONCE} * (select greatest(1, count(*)) from known_keys))
+        from all_category_days"""
     return connection.execute(
         f"""with members as (
-            select member_no, ntile(cast((select 1 + count(*) // {ROWS_AT_ONCE}
-                from all_category_days) as integer)) over (order by member_no) as part
+            select member_no, ntile(({parts})) over (order by member_no) as part
             from (select distinct member_no from keys_at_hand)
         ) select min(member_no), max(member_no) from members group by part order by part"""
     ).fetchall()
@@ -257,7 +259,9 @@ def _by_product_views(
     connection: duckdb.DuckDBPyConnection, lake: Lake, manifest: Manifest, day: str
 ) -> None:
     """Make `known_categories`, `known_brands` in numbers and their `member_` views in names."""
-    merged = connection.execute("select exists (from keys_at_hand where merged)").fetchall()[0][0]
+    merged = connection.execute(
+        "select exists (select 1 from keys_at_hand where merged)"
+    ).fetchall()[0][0]
     for rollup, plural in ((rollups.CATEGORY_DAYS, "categories"), (rollups.BRAND_DAYS, "brands")):
         attribute, sums = rollups.BY_PRODUCT[rollup]
         names = ", ".join(sums)
