@@ -9,6 +9,7 @@ PERENNIAL_HOME ?= var/completejourney
 PORT ?= 3000
 SERVE ?= 1
 PYTEST_ARGS ?=
+COPIES ?= 1 10 40
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -84,8 +85,8 @@ licenses: licences
 
 bench: bench-features bench-tags ## Run every benchmark
 
-bench-features: setup ## Time the feature build on ten copies of Complete Journey
-	$(BIN)/python -m experiments.bench_features
+bench-features: setup ## Time features on 1, 10 and 40 copies of Complete Journey (COPIES="1 10")
+	$(BIN)/python -m experiments.bench_features --copies $(COPIES)
 
 bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundred thousand members
 	$(BIN)/python -m experiments.bench_tags

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-from features import contracts, engine, rollups, usability, versions
+from features import contracts, engine, usability, versions
 from features.lake import QUARANTINE, QUARANTINE_SHAPE, Lake, Manifest
+from features.rollup_writer import RollupWriter
 from features.sources.staging import Progress, Source, Staged, file_names, refuse_damaged
 from features.usability import TableCount
 from programme import settings as programme_settings
@@ -116,11 +117,15 @@ class _Batch:
         committed = None
         if self.rows:
             self.progress("rolling up purchases")
-            self.rows |= rollups.write(
+            rolled_up = RollupWriter(
                 self.connection, self.lake, self.manifest, self.batch_no, self.programme.timezone
             )
+            rolled_up.write()
+            self.rows |= rolled_up.rows
             programme_settings.found_programme(settings, self.programme)
-            self.lake.commit(self.batch_no, source.name, self.ingested_at, self.rows, digests)
+            self.lake.commit(
+                self.batch_no, source.name, self.ingested_at, self.rows, digests, rolled_up.files
+            )
             committed = self.batch_no
         return Ingested(source.name, committed, tuple(self.counts), report, path)
 

@@ -21,7 +21,7 @@ from programme.settings import Settings
 
 MANIFEST = "manifest.json"
 # Raised when stored columns or rollups change: what earlier code wrote cannot be read with them.
-LAKE_FORMAT = 2
+LAKE_FORMAT = 3
 # Added to every contract's columns; no feature may read ingested_at or batch_no.
 STORED_EXTRA = "sign tinyint, ingested_at timestamp, batch_no integer"
 QUARANTINE = "quarantine"
@@ -33,13 +33,14 @@ QUARANTINE_SHAPE = (
 
 @dataclass(frozen=True)
 class Batch:
-    """One committed ingest."""
+    """One committed ingest; `files` says of how many a table consists, if not of one."""
 
     batch_no: int
     source: str
     ingested_at: str
     rows: dict[str, int]
     read_files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ class Lake:
 
     def paths(self, table: str, manifest: Manifest) -> list[Path]:
         """Return the files of one table or rollup."""
-        return [self.path_of(table, b.batch_no) for b in manifest.batches if table in b.rows]
+        return [
+            self.path_of(table, batch.batch_no, number)
+            for batch in manifest.batches
+            if table in batch.rows
+            for number in range(batch.files.get(table, 1))
+        ]
 
     def rows_sql(self, table: str, manifest: Manifest) -> str:
         """Return a SELECT of the stored rows of an accepted table."""
@@ -125,14 +131,22 @@ class Lake:
                     self._remove_uncommitted(batch_no)
 
     def _remove_uncommitted(self, batch_no: int) -> None:
-        leftovers = [*self.folder.glob(f"*/{batch_no:06d}.parquet")]
+        leftovers = [
+            *self.folder.glob(f"*/{batch_no:06d}.parquet"),
+            *self.folder.glob(f"*/{batch_no:06d}-*.parquet"),
+        ]
         for leftover in [*leftovers, self.path_of(QUARANTINE, batch_no)]:
             leftover.unlink(missing_ok=True)
 
-    def path_of(self, table: str, batch_no: int) -> Path:
-        """Return where a batch writes a table; bad rows stand beside the lake, not in it."""
+    def path_of(self, table: str, batch_no: int, number: int = 0) -> Path:
+        """Return where a batch writes a table; bad rows stand beside the lake, not in it.
+
+        Parameters
+        ----------
+        number : of the file, where a table has several
+        """
         folder = self._quarantine if table == QUARANTINE else self.folder / table
-        return folder / f"{batch_no:06d}.parquet"
+        return folder / f"{batch_no:06d}{f'-{number}' if number else ''}.parquet"
 
     def commit(
         self,
@@ -141,13 +155,14 @@ class Lake:
         ingested_at: datetime,
         rows: dict[str, int],
         read_files: dict[str, str],
+        files: dict[str, int],
     ) -> Batch:
         """Make a batch visible: its files reach the disk, then one rename names them."""
+        batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files, files)
         for table in rows:
-            path = self.path_of(table, batch_no)
-            sync_file(path)
-            sync_folder(path.parent)
-        batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files)
+            for path in self.paths(table, Manifest((batch,))):
+                sync_file(path)
+            sync_folder(self.path_of(table, batch_no).parent)
         manifest = self.manifest()
         content: dict[str, Any] = {
             "format": LAKE_FORMAT,

@@ -3,60 +3,68 @@
 from features.group import Column, FeatureGroup
 from features.prices import PRICE_COLUMNS
 
-_84, _BEFORE = "days_ago <= 84", "days_ago between 85 and 168"
-_182, _182_BEFORE = "days_ago <= 182", "days_ago between 183 and 364"
-_364 = "days_ago <= 364"
+
+def _sums(value: str, name: str, *windows: str) -> str:
+    return ", ".join(
+        f"cast(sum({value} * in_{window}) as bigint) as {name}_{window}" for window in windows
+    )
 
 
-def _sum(value: str, window: str) -> str:
-    return f"coalesce(sum({value}) filter (where {window}), 0)"
-
-
-# One row per member and category, with its share of her lines; a category whose lines were all
-# taken back by corrections is no preference. The price columns read the same rows: there are
-# nearly as many of them as lines, and they are gone through once.
+# One row per member and category; a category whose lines were all taken back by corrections is no
+# preference. The price columns read the same rows: there are nearly as many of them as lines, and
+# they are gone through once. A product with 0 or 1 is cheaper than a FILTER for each sum.
 _CATEGORIES = f"""
-    select *, cast(lines_364d as double) / nullif(sum(lines_364d) over own, 0) as share,
-           cast(lines_84d as double) / nullif(sum(lines_84d) over own, 0) as share_84d,
-           cast(lines_before as double) / nullif(sum(lines_before) over own, 0) as share_before
+    select c.*, n.name as category, r.price_cents, r.discount_rate, r.ln_size,
+           d.purchase_days_84d,
+           gross_182d + gross_before_182d as gross_364d,
+           quantity_182d + quantity_before_182d as quantity_364d,
+           1000000000 * lines_364d - n.place as liking
     from (
-        select member_id, category, any_value(r.price_cents) as price_cents,
-               any_value(r.discount_rate) as discount_rate, any_value(r.ln_size) as ln_size,
-               any_value(d.purchase_days_84d) as purchase_days_84d,
-               sum(lines) as lines, max(days_ago) filter (where lines > 0) as first_ago,
-               {_sum("lines", _84)} as lines_84d, {_sum("lines", _BEFORE)} as lines_before,
-               {_sum("lines", _364)} as lines_364d,
-               count(*) filter (where lines > 0 and {_84}) as days_84d,
-               count(*) filter (where lines > 0 and {_364}) as days_364d,
-               {_sum("gross_cents", _364)} as gross_364d,
-               {_sum("gross_cents", _84)} as gross_84d,
-               {_sum("gross_cents", _182)} as gross_182d,
-               {_sum("gross_cents", _182_BEFORE)} as gross_before_182d,
-               {_sum("discount_cents", _364)} as discount_364d,
-               {_sum("quantity_milli", _364)} as quantity_364d,
-               {_sum("quantity_milli", _84)} as quantity_84d,
-               {_sum("quantity_milli", _182)} as quantity_182d,
-               {_sum("quantity_milli", _182_BEFORE)} as quantity_before_182d,
-               {_sum("labelled_lines", _182)} as labelled_182d,
-               {_sum("labelled_lines", _182_BEFORE)} as labelled_before_182d,
-               {_sum("private_lines", _182)} as private_182d,
-               {_sum("private_lines", _182_BEFORE)} as private_before_182d,
-               {_sum("sized_lines", _364)} as sized_364d,
-               {_sum("size_micro", _364)} as size_micro_364d
-        from member_categories
-        left join reference_categories r using (category)
-        left join (
-            select member_id, count(*) filter (where bought > 0 and {_84}) as purchase_days_84d
-            from member_days group by member_id
-        ) d using (member_id)
-        group by member_id, category
-    ) where lines > 0 window own as (partition by member_id)"""
+        select member_no, category_no, cast(sum(lines) as bigint) as lines,
+               {_sums("lines", "lines", "84d", "before_84d", "364d")},
+               {_sums("days", "days", "84d", "364d", "older")},
+               {_sums("gross_cents", "gross", "84d", "182d", "before_182d")},
+               {_sums("quantity_milli", "quantity", "84d", "182d", "before_182d")},
+               {_sums("discount_cents", "discount", "364d")},
+               {_sums("labelled_lines", "labelled", "182d", "before_182d")},
+               {_sums("private_lines", "private", "182d", "before_182d")},
+               {_sums("sized_lines", "sized", "364d")},
+               {_sums("size_micro", "size_micro", "364d")}
+        from (
+            select *, cast(days_ago <= 84 as tinyint) as in_84d,
+                   cast(days_ago between 85 and 168 as tinyint) as in_before_84d,
+                   cast(days_ago > 84 as tinyint) as in_older,
+                   cast(days_ago <= 182 as tinyint) as in_182d,
+                   cast(days_ago between 183 and 364 as tinyint) as in_before_182d,
+                   cast(days_ago <= 364 as tinyint) as in_364d
+            from known_categories
+        ) group by member_no, category_no
+    ) c
+    join known_names n on n.name_no = c.category_no
+    left join (
+        select name_no, r.* from reference_categories r join known_names on name = category
+    ) r on r.name_no = c.category_no
+    left join (
+        select member_no, count(*) filter (where bought > 0 and days_ago <= 84)
+            as purchase_days_84d
+        from member_days group by member_no
+    ) d on d.member_no = c.member_no
+    where lines > 0"""
 
-# A sum of doubles depends on which thread comes first; a sum of decimals does not.
-_SHARE_LN_SHARE = "case when share > 0 then cast(share * ln(share) as decimal(38, 16)) end"
-# min_by passes over rows whose value is null: the favourite's own must not be.
-_MOMENTUM = "coalesce(share_84d - share_before, 'nan'::double)"
-_FAVOURITE = "min_by({what}, {{share: -share, category: category}}) filter (where share > 0)"
+# Shares need no second look at the rows: with x lines of a category of S in all, the entropy is
+# ln S - sum(x ln x) / S. Sums of decimals are the same in any order of the rows.
+_ALL = "cast(nullif(sum(lines_364d), 0) as double)"
+_X_LN_X = (
+    "sum(case when lines_364d > 0 then cast(lines_364d * ln(lines_364d) as decimal(38, 16)) end)"
+)
+# The favourite has most lines, and of several the first name.
+_FAVOURITE = "max_by({what}, liking) filter (where lines_364d > 0)"
+
+
+def _favourite_share(window: str) -> str:
+    favourite = _FAVOURITE.format(what=f"lines_{window}")
+    return f"{favourite} / cast(nullif(sum(lines_{window}), 0) as double)"
+
 
 PREFERENCES = FeatureGroup(
     name="preferences",
@@ -65,6 +73,7 @@ PREFERENCES = FeatureGroup(
     reads=("purchases", "products"),
     empty="nothing bought of a known category inside the window",
     by_line=True,
+    key="member_no",
     columns=(
         Column(
             "category_count", "categories", "categories ever bought", "count(*)", absent=0
@@ -79,39 +88,39 @@ PREFERENCES = FeatureGroup(
         ),
         Column(
             "category_entropy", "nats", "evenness over categories, last 364 days",
-            f"-sum({_SHARE_LN_SHARE})",
+            f"ln({_ALL}) - {_X_LN_X} / {_ALL}",
         ),
         Column(
             "category_hhi_364d", "index",
             "Herfindahl index of lines over categories, last 364 days; 1: one category only",
-            "sum(cast(share * share as decimal(38, 16)))",
+            f"sum(lines_364d * lines_364d) / ({_ALL} * {_ALL})",
         ),
         Column(
             "top_category_share", "share", "of lines in the favourite category, last 364 days",
-            "max(share)",
+            f"max(lines_364d) / {_ALL}",
         ),
         Column(
             "top_category_momentum", "share",
             "share of the favourite category in the last 84 days less its share in the 84 before",
-            f"nullif({_FAVOURITE.format(what=_MOMENTUM)}, 'nan'::double)",
+            f"{_favourite_share('84d')} - {_favourite_share('before_84d')}",
             empty="nothing bought in one of the two windows",
         ),
         Column(
             "new_category_share_84d", "share",
             "of the categories of the last 84 days that the 84 days before did not have",
-            "count(*) filter (where lines_84d > 0 and lines_before <= 0) / "
+            "count(*) filter (where lines_84d > 0 and lines_before_84d <= 0) / "
             "nullif(cast(count(*) filter (where lines_84d > 0) as double), 0)",
         ),
         Column(
             "lost_category_share_84d", "share",
             "of the categories of the 84 days before that the last 84 days lack",
-            "count(*) filter (where lines_84d <= 0 and lines_before > 0) / "
-            "nullif(cast(count(*) filter (where lines_before > 0) as double), 0)",
+            "count(*) filter (where lines_84d <= 0 and lines_before_84d > 0) / "
+            "nullif(cast(count(*) filter (where lines_before_84d > 0) as double), 0)",
         ),
         Column(
             "novelty_rate_84d", "share",
             "of the categories of the last 84 days that were never bought before them",
-            "count(*) filter (where lines_84d > 0 and first_ago <= 84) / "
+            "count(*) filter (where lines_84d > 0 and days_older <= 0) / "
             "nullif(cast(count(*) filter (where lines_84d > 0) as double), 0)",
         ),
         Column(

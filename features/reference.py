@@ -39,13 +39,13 @@ _WEEKS = f"""
                quantile_cont(discount_share, {PROMOTION_QUANTILE}) over (), false) as promotion
     from weeks where purchase_days > 0 order by weeks_back"""
 _CATEGORIES = """
-    select category,
+    select n.name as category,
            sum(gross_cents) / nullif(sum(quantity_milli) / 1000.0, 0) as price_cents,
            sum(discount_cents) / nullif(cast(sum(gross_cents) as double), 0) as discount_rate,
            sum(size_micro) / nullif(1e6 * sum(sized_lines), 0) as ln_size,
            sum(lines) / nullif(cast(sum(sum(lines)) over () as double), 0) as line_share
-    from known_categories where days_ago <= 364
-    group by category having sum(lines) > 0 order by category"""
+    from known_categories join known_names n on n.name_no = category_no where days_ago <= 364
+    group by n.name having sum(lines) > 0 order by category"""
 _GAP = """
     select avg(cast(gap as decimal(18, 9))) from (
         select (max(days_ago) - min(days_ago)) / cast(count(*) - 1 as double) as gap

@@ -34,62 +34,101 @@ ALL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 # Small, stable, rank-free: what a model may consume, in table order.
 MODEL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.use == "model")
 
-# Members whose rows of a by-line group are made at a time; more spill to disk and crawl.
-ROWS_AT_ONCE = 12_000_000
+# Rows by category or brand that are gone through at a time, members apart: memory does not grow
+# with the programme, and what is added up for one member stays close together.
+ROWS_AT_ONCE = 5_000_000
 
+# `place` is the name's place in alphabetical order, for ties.
+KNOWN_NAMES = "select *, row_number() over (order by name) as place from ({names})"
+KNOWN_KEYS = """
+    select key_no, member_id, min(key_no) over own as member_no, count(*) over own > 1 as merged
+    from ({keys}) window own as (partition by member_id)"""
 KNOWN = "where known_on < {as_of} and occurred_on < {as_of}"
 # One row per member, basket and day, seen from as_of: only what had happened and was known by
-# then. An hour, a shop or a channel that a correction took back leaves no trace.
+# then. Nearly every basket is one row already; of one in pieces, an hour, a shop or a channel
+# that a correction took back leaves no trace.
 MEMBER_ORDERS = """
-    select member_id, order_key, cast(date_diff('day', occurred_on, {as_of}) as integer)
-               as days_ago,
-           cast(dayofweek(occurred_on) as tinyint) as weekday,
-           cast(day(occurred_on) as tinyint) as month_day,
-           min(hour) filter (where lines > 0) as hour,
-           min(store_id) filter (where lines > 0) as store_id,
-           min(channel) filter (where lines > 0) as channel,
-           cast(sum(lines) as integer) as lines, cast(sum(return_lines) as integer) as return_lines,
-           cast(sum(net_cents) as bigint) as net_cents,
-           cast(sum(returned_cents) as bigint) as returned_cents,
-           cast(sum(discount_cents) as bigint) as discount_cents,
-           cast(sum(coupon_cents) as bigint) as coupon_cents
-    from (
-        select member_id, order_key, occurred_on, hour, store_id, channel, sum(lines) as lines,
+    with in_pieces as (
+        select member_no, order_key, occurred_on from known_orders
+        group by member_no, order_key, occurred_on having count(*) > 1
+    ), netted as (
+        select member_no, order_key, occurred_on, hour, store_id, channel, sum(lines) as lines,
                sum(return_lines) as return_lines, sum(net_cents) as net_cents,
                sum(returned_cents) as returned_cents, sum(discount_cents) as discount_cents,
                sum(coupon_cents) as coupon_cents
-        from known_orders group by member_id, order_key, occurred_on, hour, store_id, channel
-        having sum(lines) <> 0 or sum(return_lines) <> 0
+        from known_orders semi join in_pieces using (member_no, order_key, occurred_on)
+        group by member_no, order_key, occurred_on, hour, store_id, channel
+    ), baskets as (
+        select member_no, order_key, occurred_on,
+               case when lines > 0 then hour end as hour,
+               case when lines > 0 then store_id end as store_id,
+               case when lines > 0 then channel end as channel,
+               lines, return_lines, net_cents, returned_cents, discount_cents, coupon_cents
+        from known_orders anti join in_pieces using (member_no, order_key, occurred_on)
+        where lines <> 0 or return_lines <> 0
+        union all
+        select member_no, order_key, occurred_on, min(hour) filter (where lines > 0),
+               min(store_id) filter (where lines > 0), min(channel) filter (where lines > 0),
+               sum(lines), sum(return_lines), sum(net_cents), sum(returned_cents),
+               sum(discount_cents), sum(coupon_cents)
+        from netted where lines <> 0 or return_lines <> 0
+        group by member_no, order_key, occurred_on
     )
-    group by member_id, order_key, occurred_on"""
+    select m.member_id, member_no, order_key,
+           cast(date_diff('day', occurred_on, {as_of}) as integer) as days_ago,
+           cast(dayofweek(occurred_on) as tinyint) as weekday,
+           cast(day(occurred_on) as tinyint) as month_day, hour, store_id, channel,
+           cast(lines as integer) as lines, cast(return_lines as integer) as return_lines,
+           cast(net_cents as bigint) as net_cents, cast(returned_cents as bigint) as returned_cents,
+           cast(discount_cents as bigint) as discount_cents,
+           cast(coupon_cents as bigint) as coupon_cents
+    from baskets join known_members m using (member_no)"""
 # One row per member and day. A basket counts as bought while it holds a line that was not
 # returned or taken back.
 _BOUGHT = "lines > 0"
 _OFF = "discount_cents / nullif(cast(net_cents + discount_cents as double), 0)"
 MEMBER_DAYS = f"""
-    select member_id, days_ago, any_value(weekday) as weekday, any_value(month_day) as month_day,
-           count(*) filter (where {_BOUGHT}) as orders,
-           count(*) filter (where {_BOUGHT}) as bought,
-           sum(lines) as lines, sum(return_lines) as return_lines,
-           sum(hour) as hour_sum, sum(cast(hour as integer) * hour) as hour_squared,
-           count(*) filter (where hour between 5 and 10) as early_orders,
-           count(*) filter (where hour between 11 and 13) as lunch_orders,
-           count(*) filter (where hour between 14 and 16) as afternoon_orders,
-           count(*) filter (where hour between 17 and 20) as evening_orders,
-           count(*) filter (where hour >= 21 or hour < 5) as night_orders,
-           count(*) filter (where return_lines > 0) as return_orders,
-           count(*) filter (where {_BOUGHT} and coupon_cents > 0) as coupon_orders,
-           count(*) filter (where {_BOUGHT} and discount_cents > 0) as discount_orders,
-           count(*) filter (where {_BOUGHT} and coupon_cents <= 0
-               and coalesce({_OFF}, 0) < 0.02) as full_price_orders,
-           count(*) filter (where {_BOUGHT} and {_OFF} >= 0.25) as deep_discount_orders,
-           sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
-           sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
-    from member_orders group by member_id, days_ago"""
-# Lines of one category on one day that came in pieces, or were taken back, are one row.
+    select m.member_id, d.* from (
+        select member_no, days_ago, any_value(weekday) as weekday,
+               any_value(month_day) as month_day,
+               count(*) filter (where {_BOUGHT}) as orders,
+               count(*) filter (where {_BOUGHT}) as bought,
+               sum(lines) as lines, sum(return_lines) as return_lines,
+               sum(hour) as hour_sum, sum(cast(hour as integer) * hour) as hour_squared,
+               count(*) filter (where hour between 5 and 10) as early_orders,
+               count(*) filter (where hour between 11 and 13) as lunch_orders,
+               count(*) filter (where hour between 14 and 16) as afternoon_orders,
+               count(*) filter (where hour between 17 and 20) as evening_orders,
+               count(*) filter (where hour >= 21 or hour < 5) as night_orders,
+               count(*) filter (where return_lines > 0) as return_orders,
+               count(*) filter (where {_BOUGHT} and coupon_cents > 0) as coupon_orders,
+               count(*) filter (where {_BOUGHT} and discount_cents > 0) as discount_orders,
+               count(*) filter (where {_BOUGHT} and coupon_cents <= 0
+                   and coalesce({_OFF}, 0) < 0.02) as full_price_orders,
+               count(*) filter (where {_BOUGHT} and {_OFF} >= 0.25) as deep_discount_orders,
+               sum(net_cents) as net_cents, sum(returned_cents) as returned_cents,
+               sum(discount_cents) as discount_cents, sum(coupon_cents) as coupon_cents
+        from member_orders group by member_no, days_ago
+    ) d join known_members m using (member_no) order by member_no"""
+# Rows by product of the keys at hand, seen from as_of, in numbers. `days` counts the days of one
+# key; a member of several keys may have bought on one day with two of them.
+SEEN = """
+    select member_no, merged, {attribute}_no,
+           cast(date_diff('day', occurred_on, {as_of}) as integer) as days_ago, {days}{sums}
+    from ({rows}) join keys_at_hand using (key_no) {known}"""
+OF_ONE_KEY = "select * exclude (merged) from ({seen}) where not merged"
+OF_MERGED = """
+    select member_no, category_no, days_ago, case when sum(lines) > 0 then 1 else 0 end as days,
+           {sums}
+    from ({seen}) where merged group by member_no, category_no, days_ago"""
+# For people and tags: lines of one category on one day that came in pieces, or were taken back,
+# are one row.
 BY_PRODUCT = """
-    select member_id, {attribute}, days_ago, {sums}
-    from {known} {restricted} group by member_id, {attribute}, days_ago"""
+    select m.member_id, n.name as {attribute}, days_ago, {sums}
+    from (
+        select member_no, {attribute}_no, days_ago, {added}
+        from {known} group by member_no, {attribute}_no, days_ago
+    ) join known_members m using (member_no) join known_names n on n.name_no = {attribute}_no"""
 
 # What the feeds say, day by day; `sign` takes an earlier version back.
 KNOWN_EVENTS = """
@@ -111,14 +150,13 @@ IN_TIME = "where known_at < {midnight} and occurred_at < {midnight}"
 def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
     """Return the hash of the definitions of the named columns; see `group.feature_set`."""
     local = "local({})".format
-    inputs = [rollups.order_days_sql("lines", local), rollups.event_days_sql("events", local)]
-    inputs += [
-        rollups.by_product_sql(rollup, "lines", "products", local, local, products_move=True)
-        for rollup in (rollups.CATEGORY_DAYS, rollups.BRAND_DAYS)
-    ]
-    inputs += [
-        with_member("rows"), KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, BY_PRODUCT,
-        KNOWN_EVENTS, KNOWN_CONTACTS, KNOWN_POINTS, reference.DEFINITION,
+    inputs = [
+        rollups.order_days_sql("lines", local), rollups.event_days_sql("events", local),
+        rollups.spans_sql("products", local), rollups.placed_sql("lines", "spans", local),
+        *(rollups.by_product_sql(rollup, products_move=True) for rollup in rollups.BY_PRODUCT),
+        rollups.days_sql("fresh", "earlier"), with_member("rows"), KNOWN_NAMES, KNOWN_KEYS,
+        KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, SEEN, OF_MERGED, KNOWN_EVENTS, KNOWN_CONTACTS,
+        KNOWN_POINTS, reference.DEFINITION,
     ]  # fmt: skip
     return group.feature_set(GROUPS, names, "".join(inputs))
 
@@ -146,20 +184,22 @@ def prepare(
     """
     day = f"date {engine.text(as_of)}"
     resolve(connection, lake, manifest, as_of, timezone)
-    only = f"member_id in ({only_members})" if only_members is not None else "true"
-    for rollup in rollups.ROLLUPS:
-        rows = with_member(rollups.rows_sql(lake, rollup, manifest))
-        # One level down, or `member_id` would be the identity's, null for keys without one.
-        _view(connection, f"known_{rollup}", f"select * from ({rows}) {KNOWN.format(as_of=day)} "
-              f"and {only}")  # fmt: skip
-    _view(connection, "known_orders", f"select * from known_{rollups.ORDER_DAYS}")
-    for view, rollup in (
-        ("known_categories", rollups.CATEGORY_DAYS),
-        ("known_brands", rollups.BRAND_DAYS),
+    only = f"where member_id in ({only_members})" if only_members is not None else ""
+    names = rollups.rows_sql(lake, rollups.NAMES, lake.manifest())
+    for name, sql in (
+        ("keys_at_hand", f"select * from known_keys {only}"),
+        ("known_names", KNOWN_NAMES.format(names=names)),
     ):
-        dated = f"cast(date_diff('day', occurred_on, {day}) as integer) as days_ago"
-        _view(connection, view, f"select *, {dated} from known_{rollup}")
-    _by_product_views(connection)
+        connection.execute(f"create or replace temp table {name} as {sql}")
+    known = KNOWN.format(as_of=day)
+    orders = rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)
+    _view(connection, "known_orders", f"select * from ({orders}) join keys_at_hand using (key_no) "
+          f"{known}")  # fmt: skip
+    events = with_member(rollups.rows_sql(lake, rollups.EVENT_DAYS, manifest))
+    # One level down, or `member_id` would be the identity's, null for keys without one.
+    events = f"select * from (select * from ({events}) {only}) {known}"
+    _view(connection, "known_events", KNOWN_EVENTS.format(as_of=day, rows=events))
+    _by_product_views(connection, lake, manifest, day)
     _feed_views(connection, lake, manifest, as_of, timezone, only)
     for name, sql in (("member_orders", MEMBER_ORDERS.format(as_of=day)),
                       ("member_days", MEMBER_DAYS)):  # fmt: skip
@@ -175,47 +215,71 @@ def compute(
 ) -> None:
     """Make a temp table `group_NAME` of every group over the prepared relations.
 
-    The groups whose rows are nearly as many as lines are made for some members at a time, so
-    that memory does not grow with the programme.
+    The groups whose rows are nearly as many as lines are made for some members at a time.
     """
+    by_line = [one for one in GROUPS if one.by_line]
     for one in GROUPS:
+        if one not in by_line:
+            progress(f"computing {one.name}")
+            connection.execute(f"create or replace temp table group_{one.name} as {one.sql}")
+    for one in by_line:
         progress(f"computing {one.name}")
         connection.execute(
             f"create or replace temp table group_{one.name} as select * from ({one.sql}) limit 0"
         )
-        parts = _parts(connection) if one.by_line else 1
-        for part in range(parts):
-            if parts > 1:
-                _by_product_views(connection, f"where hash(member_id) % {parts} = {part}")
+    connection.execute("create or replace temp table all_at_hand as select * from keys_at_hand")
+    for first, last in _parts(connection):
+        connection.execute(
+            f"create or replace temp table keys_at_hand as select * from all_at_hand "
+            f"where member_no between {first} and {last}"
+        )
+        for one in by_line:
             connection.execute(f"insert into group_{one.name} {one.sql}")
-        if parts > 1:
-            _by_product_views(connection)
+    connection.execute("create or replace temp table keys_at_hand as select * from all_at_hand")
 
 
-def _parts(connection: duckdb.DuckDBPyConnection) -> int:
-    rows = connection.execute(
-        f"select greatest((select count(*) from known_{rollups.CATEGORY_DAYS}), "
-        f"(select count(*) from known_{rollups.BRAND_DAYS}))"
-    ).fetchall()[0][0]
-    return 1 + int(rows) // ROWS_AT_ONCE
+def _parts(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
+    """Return the first and the last member number of as many parts as the rows ask for."""
+    parts = f"""select 1 + count(*) * (select count(*) from keys_at_hand)
+            // ({ROWS_AT_ONCE} * (select greatest(1, count(*)) from known_keys))
+        from all_category_days"""
+    return connection.execute(
+        f"""with members as (
+            select member_no, ntile(({parts})) over (order by member_no) as part
+            from (select distinct member_no from keys_at_hand)
+        ) select min(member_no), max(member_no) from members group by part order by part"""
+    ).fetchall()
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> None:
     connection.execute(f"create or replace temp view {name} as {sql}")
 
 
-def _by_product_views(connection: duckdb.DuckDBPyConnection, restricted: str = "") -> None:
-    """Make `member_categories` and `member_brands`, for all members or some."""
-    for view, rollup, known in (
-        ("member_categories", rollups.CATEGORY_DAYS, "known_categories"),
-        ("member_brands", rollups.BRAND_DAYS, "known_brands"),
-    ):
-        attribute, sums = rollups.by_product(rollup)
-        listed = ", ".join(f"cast(sum({name}) as bigint) as {name}" for name in sums)
-        sql = BY_PRODUCT.format(
-            attribute=attribute, sums=listed, known=known, restricted=restricted
-        )
-        _view(connection, view, sql)
+def _by_product_views(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, manifest: Manifest, day: str
+) -> None:
+    """Make `known_categories`, `known_brands` in numbers and their `member_` views in names."""
+    merged = connection.execute(
+        "select exists (select 1 from keys_at_hand where merged)"
+    ).fetchall()[0][0]
+    for rollup, plural in ((rollups.CATEGORY_DAYS, "categories"), (rollups.BRAND_DAYS, "brands")):
+        attribute, sums = rollups.BY_PRODUCT[rollup]
+        names = ", ".join(sums)
+        added = ", ".join(f"cast(sum({name}) as bigint) as {name}" for name in sums)
+        rows = rollups.rows_sql(lake, rollup, manifest)
+        _view(connection, f"all_{rollup}", rows)
+        has_days = rollup == rollups.CATEGORY_DAYS
+        seen = SEEN.format(
+            attribute=attribute, as_of=day, days="days, " if has_days else "", sums=names,
+            rows=rows, known=KNOWN.format(as_of=day),
+        )  # fmt: skip
+        if has_days and merged:
+            one, several = OF_ONE_KEY.format(seen=seen), OF_MERGED.format(seen=seen, sums=added)
+            seen = f"{one} union all by name {several}"
+        _view(connection, f"known_{plural}", seen)
+        _view(connection, f"member_{plural}", BY_PRODUCT.format(
+            attribute=attribute, sums=names, added=added, known=f"known_{plural}"
+        ))  # fmt: skip
 
 
 def _feed_views(
@@ -226,10 +290,8 @@ def _feed_views(
     timezone: str,
     only: str,
 ) -> None:
-    """Make `known_events`, `known_contacts` and `known_points`."""
+    """Make `known_contacts` and `known_points`."""
     day = f"date {engine.text(as_of)}"
-    rows = f"select * from known_{rollups.EVENT_DAYS}"
-    _view(connection, "known_events", KNOWN_EVENTS.format(as_of=day, rows=rows))
     in_time = IN_TIME.format(midnight=midnight_sql(as_of, timezone))
     for view, table, sql in (
         ("known_contacts", "contacts", KNOWN_CONTACTS),
@@ -238,7 +300,7 @@ def _feed_views(
         stored = lake.rows_sql(table, manifest)
         clock = clock_of(connection, timezone, stored)
         _view(connection, view, sql.format(
-            as_of=day, rows=f"select * from ({stored}) {in_time} and {only}",
+            as_of=day, rows=f"select * from (select * from ({stored}) {in_time}) {only}",
             occurred=clock("occurred_at"), expires=rollups.local_sql("expires_at", timezone),
         ))  # fmt: skip
 
@@ -250,9 +312,10 @@ def resolve(
     as_of: date,
     timezone: str,
 ) -> None:
-    """Make the temp table `known_identities`: which member a source's key meant at `as_of`.
+    """Make `known_identities`, `known_keys` and `known_members`: whom a key meant at `as_of`.
 
-    Resolved at read time, never written into the rows, so that a merge can be undone.
+    Resolved at read time, never written into the rows, so that a merge can be undone. A member's
+    number is the lowest of her keys' and means nothing beyond these tables.
     """
     rows = lake.rows_sql("identities", manifest)
     connection.execute(
@@ -260,6 +323,14 @@ def resolve(
         select source, source_key, max_by(member_id, known_at) as member_id
         from ({rows}) where sign > 0 and known_at < {midnight_sql(as_of, timezone)}
         group by source, source_key"""
+    )
+    keys = rollups.rows_sql(lake, rollups.KEYS, lake.manifest())
+    connection.execute(
+        f"create or replace temp table known_keys as {KNOWN_KEYS.format(keys=with_member(keys))}"
+    )
+    connection.execute(
+        """create or replace temp table known_members as
+        select member_no, any_value(member_id) as member_id from known_keys group by member_no"""
     )
 
 
@@ -277,8 +348,10 @@ def touched_sql(lake: Lake, newer: Manifest, as_of: date, timezone: str) -> str:
     newer : the batches that came after the snapshot
     """
     day = f"date {engine.text(as_of)}"
+    numbers, keys = rollups.touched_sql(lake, newer, day)
     parts = [
-        f"select member_id from ({with_member(rollups.touched_members_sql(lake, newer, day))})"
+        f"select member_id from ({numbers}) join known_keys using (key_no)",
+        f"select member_id from ({with_member(keys)})",
     ]
     in_time = IN_TIME.format(midnight=midnight_sql(as_of, timezone))
     parts += [
@@ -309,7 +382,7 @@ def select_sql(active_days: int, tables: tuple[str, ...]) -> str:
     with at least one purchase, in order of member_id. Columns of a feed that the programme does
     not have are empty.
     """
-    joins = "\n".join(f"left join group_{g.name} {g.name} using (member_id)" for g in GROUPS)
+    joins = "\n".join(f"left join group_{g.name} {g.name} using ({g.key})" for g in GROUPS)
     columns = ",\n".join(
         _typed(column, g.name if set(g.reads) <= set(tables) else None)
         for g in GROUPS
@@ -319,7 +392,7 @@ def select_sql(active_days: int, tables: tuple[str, ...]) -> str:
         case when purchases.recency_days <= {active_days} then 'active' else 'dormant' end
             as population,
         {columns}
-        from (select distinct member_id from member_days where bought > 0) members
+        from (select distinct member_no, member_id from member_days where bought > 0) members
         {joins}
         order by member_id"""
 

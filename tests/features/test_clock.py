@@ -72,8 +72,13 @@ def shop_days(home: Settings) -> dict[str, tuple[date, int]]:
     """Return the day and hour of each member's only basket, as rolled up."""
     lake = Lake(home)
     with engine.connect(home) as connection:
-        rows = rollups.rows_sql(lake, rollups.ORDER_DAYS, lake.manifest())
-        found = connection.execute(f"select source_key, occurred_on, hour from ({rows})").fetchall()
+        rows, keys = (
+            rollups.rows_sql(lake, rollup, lake.manifest())
+            for rollup in (rollups.ORDER_DAYS, rollups.KEYS)
+        )
+        found = connection.execute(
+            f"select source_key, occurred_on, hour from ({rows}) join ({keys}) using (key_no)"
+        ).fetchall()
     return {member: (day, hour) for member, day, hour in found}
 
 

@@ -259,8 +259,10 @@ def test_no_feature_asks_when_or_in_which_batch_a_row_came_in(
     nothing = "cast(null as timestamp) as ingested_at, cast(null as integer) as batch_no"
     asked = "\n".join(sql for one in heard for sql in one.asked).replace(nothing, "")
     rolled_up = rollups.order_days_sql("", str) + rollups.event_days_sql("", str)
-    for rollup in (rollups.CATEGORY_DAYS, rollups.BRAND_DAYS):
-        rolled_up += rollups.by_product_sql(rollup, "", "", str, str, products_move=True)
+    rolled_up += rollups.spans_sql("", str) + rollups.placed_sql("", "", str)
+    rolled_up += rollups.days_sql("", "")
+    for rollup in rollups.BY_PRODUCT:
+        rolled_up += rollups.by_product_sql(rollup, products_move=True)
     assert "ingested_at timestamp" in STORED_EXTRA
     assert "known_at" in asked
     for name in ("ingested_at", "batch_no"):
