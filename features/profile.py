@@ -116,7 +116,7 @@ def known(profile: Profile) -> list[tuple[str, Column, float | str]]:
 def _held(member_id: str, tagged: Tagged) -> tuple[Held, ...]:
     since = tagged.wide().loc[member_id]
     return tuple(
-        Held(tag, pd.Timestamp(since[tag.id]).date())
+        Held(tag, pd.Timestamp(str(since[tag.id])).date())
         for tag in tagged.rules.tags
         if pd.notna(since[tag.id])
     )

@@ -1,6 +1,6 @@
 """All feature groups joined for one `as_of`: one row per member who ever bought."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import duckdb
@@ -227,14 +227,23 @@ def compute(
         connection.execute(
             f"create or replace temp table group_{one.name} as select * from ({one.sql}) limit 0"
         )
+    for _ in some_members_at_a_time(connection):
+        for one in by_line:
+            connection.execute(f"insert into group_{one.name} {one.sql}")
+
+
+def some_members_at_a_time(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Restrict the relations by product to a part of the members, then to the next.
+
+    A part reads the rows of its own members only, and memory does not grow with the programme.
+    """
     connection.execute("create or replace temp table all_at_hand as select * from keys_at_hand")
     for first, last in _parts(connection):
         connection.execute(
             f"create or replace temp table keys_at_hand as select * from all_at_hand "
             f"where member_no between {first} and {last}"
         )
-        for one in by_line:
-            connection.execute(f"insert into group_{one.name} {one.sql}")
+        yield
     connection.execute("create or replace temp table keys_at_hand as select * from all_at_hand")
 
 

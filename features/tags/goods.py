@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from features import engine
+from features import engine, table
 from features.group import Column
 from features.lake import Lake, Manifest
 from features.tags.declared import Goods, OwnCategories, Words
@@ -18,8 +18,6 @@ OWN_MOST = 100
 # Lines by which a member's share is drawn towards the programme's: one line is no taste.
 SHRINKAGE_LINES = 20
 
-# Members' rows of a category are added up for some members at a time, so that nothing spills.
-LINES_AT_ONCE = 15_000_000
 # Days bought are bits, 64 to a word: the days of several categories are their union.
 _WORDS = range(6)
 
@@ -175,12 +173,13 @@ def measure(
     kept = [pair for pair in places if pair[1] in ids]
     if kept:
         connection.executemany("insert into tag_places values (?, ?)", kept)
-    # A number is grouped by much faster than a name; 0 is whatever is of no kind asked for.
+    # 0 is whatever is of no kind asked for.
     connection.execute(
         """create or replace temp table tag_numbers as
-        select category, cast(row_number() over (order by category) as integer) as number,
+        select name_no as category_no, category,
+               cast(row_number() over (order by category) as integer) as number,
                price_cents, discount_rate
-        from (select distinct category from tag_places)
+        from (select distinct category from tag_places) join known_names on name = category
         left join reference_categories using (category)"""
     )
     connection.execute(
@@ -189,17 +188,13 @@ def measure(
     )
     measures = sorted({name for _, name in wanted})
     listed = ", ".join(f"{MEASURES[name].sql} as {name}" for name in measures) or "0 as nothing"
-    long = f"select member_id, goods, {listed} from ({_BY_GOODS})"
-    none = _BY_CATEGORY.format(lines="member_categories", some="false")
-    connection.execute(f"create or replace temp table tag_goods_long as {long.format(rows=none)}")
-    (row,) = connection.execute("select coalesce(sum(lines), 0) from member_orders").fetchall()
-    parts = 1 + int(row[0]) // LINES_AT_ONCE
+    long = f"select member_no, goods, {listed} from ({_BY_GOODS})"
     lines = _lines(connection)
-    for part in range(parts):
-        some = f"hash(member_id) % {parts} = {part}"
+    none = _BY_CATEGORY.format(lines=f"(select * from {lines} limit 0)")
+    connection.execute(f"create or replace temp table tag_goods_long as {long.format(rows=none)}")
+    for _ in table.some_members_at_a_time(connection):
         connection.execute(
-            "create or replace temp table tag_categories as "
-            + _BY_CATEGORY.format(lines=lines, some=some)
+            f"create or replace temp table tag_categories as {_BY_CATEGORY.format(lines=lines)}"
         )
         connection.execute(
             f"insert into tag_goods_long {long.format(rows='select * from tag_categories')}"
@@ -212,16 +207,13 @@ def measure(
 def _lines(connection: duckdb.DuckDBPyConnection) -> str:
     """Return the relation to add up: netted by day only where something was taken back.
 
-    Netting costs as much as all the rest. Without a correction no row takes anything back, a day
-    that came in pieces sets the same bit twice, and the rows themselves say the same.
+    Without a correction no row takes anything back, a day that came in pieces sets the same bit
+    twice, and the rows themselves say the same.
     """
-    there = {row[0] for row in connection.execute("describe known_categories").fetchall()}
-    if not {"member_id", "category", "days_ago"} <= there:
-        return "member_categories"
     taken_back = connection.execute(
         "select exists (select 1 from known_categories where lines < 0)"
     ).fetchall()[0][0]
-    return "member_categories" if taken_back else "known_categories"
+    return f"({_NETTED})" if taken_back else "known_categories"
 
 
 def _pivot(connection: duckdb.DuckDBPyConnection, wanted: tuple[tuple[str, str], ...]) -> None:
@@ -233,12 +225,13 @@ def _pivot(connection: duckdb.DuckDBPyConnection, wanted: tuple[tuple[str, str],
     )
     joins = " ".join(
         f"left join (select * from tag_goods_long where goods = {engine.text(goods)}) g{place} "
-        f"on g{place}.member_id = m.member_id"
+        f"on g{place}.member_no = m.member_no"
         for place, goods in enumerate(ids)
     )
     connection.execute(
-        f"create or replace temp table tag_goods as select m.member_id{columns} "
-        f"from (select distinct member_id from tag_goods_long) m {joins}"
+        f"create or replace temp table tag_goods as select member_id{columns} "
+        f"from (select distinct member_no from tag_goods_long) m "
+        f"join known_members k on k.member_no = m.member_no {joins}"
     )
 
 
@@ -251,7 +244,11 @@ _BITS = ", ".join(
     f"coalesce(bit_or(bit) filter (where word = {word}), 0::ubigint) as days_{word}"
     for word in _WORDS
 )
-_YEAR, _HALF = "days_ago <= 364", "days_ago <= 182"
+_ADDED = ("lines", "net_cents", "gross_cents", "discount_cents", "quantity_milli")
+_NETTED = f"""
+    select member_no, category_no, days_ago,
+           {", ".join(f"cast(sum({name}) as bigint) as {name}" for name in _ADDED)}
+    from known_categories group by member_no, category_no, days_ago"""
 # What is compared with the programme's price or rate is summed in thousandths: a sum of doubles
 # depends on which thread comes first, a sum of integers does not.
 _BY_CATEGORY = f"""
@@ -260,31 +257,26 @@ _BY_CATEGORY = f"""
            cast(round(1000 * gross_cents * coalesce(r.discount_rate, 0)) as hugeint)
                as expected_discount_milli
     from (
-        select member_id, number, min(days_ago) as last_days, max(days_ago) as first_days,
-               max(days_ago) filter (where {_YEAR}) as early_days,
-               cast(coalesce(sum(lines) filter (where {_YEAR}), 0) as bigint) as lines,
-               cast(coalesce(sum(lines) filter (where {_HALF}), 0) as bigint) as lines_182d,
-               cast(coalesce(sum(net_cents) filter (where {_YEAR}), 0) as bigint) as net_cents,
-               cast(coalesce(sum(gross_cents) filter (where {_YEAR}), 0) as bigint)
-                   as gross_cents,
-               cast(coalesce(sum(discount_cents) filter (where {_YEAR}), 0) as bigint)
-                   as discount_cents,
-               cast(coalesce(sum(quantity_milli) filter (where {_YEAR}), 0) as bigint)
-                   as quantity_milli,
+        select member_no, number, min(days_ago) as last_days, max(days_ago) as first_days,
+               nullif(max(days_ago * in_364d), 0) as early_days,
+               {", ".join(f"cast(sum({name} * in_364d) as bigint) as {name}" for name in _ADDED)},
+               cast(sum(lines * in_182d) as bigint) as lines_182d,
                {_BITS}
         from (
-            select member_id, coalesce(number, 0) as number, days_ago, lines, net_cents,
+            select member_no, coalesce(number, 0) as number, days_ago, lines, net_cents,
                    gross_cents, discount_cents, quantity_milli,
-                   case when {_YEAR} then (days_ago - 1) // 64 end as word,
+                   cast(days_ago <= 364 as tinyint) as in_364d,
+                   cast(days_ago <= 182 as tinyint) as in_182d,
+                   case when days_ago <= 364 then (days_ago - 1) // 64 end as word,
                    1::ubigint << cast((days_ago - 1) % 64 as ubigint) as bit
-            from {{lines}} left join tag_numbers using (category)
-            where lines > 0 and {{some}}
-        ) group by member_id, number
+            from {{lines}} left join tag_numbers using (category_no)
+            where lines > 0
+        ) group by member_no, number
     ) c left join tag_numbers r using (number)"""
 _BY_GOODS = f"""
     select g.*, t.all_lines, t.all_lines_182d, t.all_net_cents, u.usual
     from (
-        select member_id, goods, min(last_days) as last_days, max(first_days) as first_days,
+        select member_no, goods, min(last_days) as last_days, max(first_days) as first_days,
                max(early_days) as early_days, sum(lines) as lines, sum(lines_182d) as lines_182d,
                sum(net_cents) as net_cents, sum(gross_cents) as gross_cents,
                sum(discount_cents) as discount_cents, sum(priced_cents) as priced_cents,
@@ -292,13 +284,13 @@ _BY_GOODS = f"""
                sum(expected_discount_milli) as expected_discount_milli,
                count(*) filter (where lines > 0) as categories,
                {", ".join(f"bit_or(days_{word}) as days_{word}" for word in _WORDS)}
-        from ({{rows}}) join tag_place_numbers using (number) group by member_id, goods
+        from ({{rows}}) join tag_place_numbers using (number) group by member_no, goods
     ) g
     join (
-        select member_id, sum(lines) as all_lines, sum(lines_182d) as all_lines_182d,
+        select member_no, sum(lines) as all_lines, sum(lines_182d) as all_lines_182d,
                sum(net_cents) as all_net_cents
-        from ({{rows}}) group by member_id
-    ) t using (member_id)
+        from ({{rows}}) group by member_no
+    ) t using (member_no)
     left join (
         select goods, cast(sum(cast(line_share as decimal(18, 12))) as double) as usual
         from tag_places join reference_categories using (category) group by goods

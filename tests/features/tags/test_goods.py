@@ -111,6 +111,6 @@ def test_the_same_comes_out_when_members_are_measured_in_parts(
             return connection.execute("select * from tag_goods order by member_id").df()
 
     whole = measured()
-    monkeypatch.setattr(goods, "LINES_AT_ONCE", 20)
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", 20)
 
     shop.same(measured(), whole)  # type: ignore[arg-type]
