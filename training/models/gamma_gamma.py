@@ -62,7 +62,8 @@ class GammaGamma:
 
         def loss(logs: Array) -> float:
             one = cls(*np.exp(np.clip(logs, -_LOG_MOST, _LOG_MOST)))
-            value = float(one.log_likelihood(x, z / unit).mean())
+            with np.errstate(all="ignore"):
+                value = float(one.log_likelihood(x, z / unit).mean())
             return -value if np.isfinite(value) else 1e9
 
         best = min(

@@ -60,16 +60,28 @@ class Histories:
 
     @classmethod
     def of(cls, features: pd.DataFrame) -> "Histories":
-        """Read them off feature rows.
+        """Read them off feature rows; of a member whose dates are absent nothing is known.
 
         Raises
         ------
-        InputRefused : when a column is missing, or a row is of somebody who never bought
+        InputRefused : when a column is missing or infinite
         """
         bought, recency, tenure = matrix(features, COLUMNS).T
-        return cls(
-            bought - 1.0, np.maximum(tenure - recency, 0.0) / DAYS_PER_WEEK, tenure / DAYS_PER_WEEK
-        )
+        bought = np.maximum(np.nan_to_num(bought, nan=1.0), 1.0)
+        tenure = np.maximum(np.nan_to_num(tenure), 0.0)
+        return cls.made_of(bought, np.where(np.isnan(recency), tenure, recency), tenure)
+
+    @classmethod
+    def made_of(
+        cls,
+        purchase_days: NDArray[np.float64],
+        recency_days: NDArray[np.float64],
+        tenure_days: NDArray[np.float64],
+    ) -> "Histories":
+        """Make them of days; whoever bought on one day only has no time between purchases."""
+        x = purchase_days - 1.0
+        between = np.where(x > 0, np.maximum(tenure_days - recency_days, 0.0), 0.0)
+        return cls(x, between / DAYS_PER_WEEK, tenure_days / DAYS_PER_WEEK)
 
     def counted(self) -> tuple["Histories", NDArray[np.float64]]:
         """Return the different histories, and how many members have each."""
@@ -95,7 +107,9 @@ def maximise(
     different, counts = histories.counted()
 
     def loss(logs: NDArray[np.float64]) -> float:
-        value = log_likelihood(different, np.exp(np.clip(logs, -_LOG_MOST, _LOG_MOST)))
+        # Far out a likelihood may leave the doubles; the search then turns back.
+        with np.errstate(all="ignore"):
+            value = log_likelihood(different, np.exp(np.clip(logs, -_LOG_MOST, _LOG_MOST)))
         mean = float(counts @ value / counts.sum())
         return -mean if np.isfinite(mean) else 1e9
 

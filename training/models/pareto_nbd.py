@@ -97,14 +97,20 @@ class ParetoNbd:
         r, alpha, s, beta = self.r, self.alpha, self.s, self.beta
         shared = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + s * np.log(beta)
         stayed = -(r + x) * np.log(alpha + T) - s * np.log(beta + T)
-        larger, second = (alpha, s + 1) if alpha >= beta else (beta, r + x)
         total = r + s + x
+        # The hypergeometric function of the note, turned by Euler's transformation: what is left
+        # of it stays small whatever the parameters.
+        other: Array | float
+        power: Array | float
+        if alpha >= beta:
+            larger, smaller, other, power = alpha, beta, r + x, s
+        else:
+            larger, smaller, other, power = beta, alpha, s + 1, r + x - 1
 
         def term(t: Array) -> Array:
-            z = abs(alpha - beta) / (larger + t)
-            return np.asarray(
-                np.log(hyp2f1(total, second, total + 1, z)) - total * np.log(larger + t)
-            )
+            kept = (smaller + t) / (larger + t)
+            grown = np.log(hyp2f1(1.0, other, total + 1, 1 - kept)) - power * np.log(kept)
+            return np.asarray(grown - total * np.log(larger + t))
 
         early, late = term(t_x), term(T)
         with np.errstate(divide="ignore"):
