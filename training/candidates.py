@@ -5,8 +5,8 @@ from dataclasses import replace
 from features.table import MODEL_COLUMNS
 from training.config import TrainConfig
 from training.forecasts import Candidate
-from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.churn import CHURN_TREES, ChurnModel, reference_churn
+from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
