@@ -6,6 +6,7 @@ from features.table import MODEL_COLUMNS
 from training.config import TrainConfig
 from training.forecasts import Candidate
 from training.models.churn import CHURN_TREES, ChurnModel, reference_churn
+from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
@@ -26,7 +27,7 @@ REFERENCE_COLUMNS = (
 )  # fmt: skip
 
 
-def churn(config: TrainConfig, threads: int) -> tuple[Candidate, ...]:
+def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
     """Return the candidates for churn; all answer in log-odds that columns add up to."""
     trees = CHURN_TREES
     if config.churn.n_trees is not None:
@@ -34,6 +35,14 @@ def churn(config: TrainConfig, threads: int) -> tuple[Candidate, ...]:
     return (
         Candidate("recency_rule", "rule", lambda: ColumnRule("recency_days", 1)),
         Candidate("frequency_rule", "rule", lambda: ColumnRule("purchase_days_56d", -1)),
+        *(
+            Candidate(
+                name,
+                "model",
+                lambda counting=name: ClassicChurn(counting, horizon_days, seed=config.seed),
+            )
+            for name in COUNTING
+        ),
         Candidate(
             "lightgbm",
             "model",
@@ -65,6 +74,14 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
     return (
         past_spend(84),
         past_spend(182),
+        *(
+            Candidate(
+                f"{name}_gamma_gamma",
+                "model",
+                lambda counting=name: ClassicValue(counting, horizon_days, seed=config.seed),
+            )
+            for name in COUNTING
+        ),
         Candidate(
             "value_gbm",
             "model",

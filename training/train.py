@@ -138,7 +138,7 @@ def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> li
 def _churn(setting: _Setting) -> Job:
     plan = setting.plan("churn")
     dataset = Dataset(setting.settings, plan.horizon_days)
-    candidates = rivals.churn(setting.config, setting.settings.threads)
+    candidates = rivals.churn(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
     board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
     setting.progress(f"churn: learning {board.served} for service")

@@ -84,7 +84,7 @@ def test_a_column_that_is_only_reported_cannot_reach_a_model(
 def test_every_candidate_reads_only_columns_for_models() -> None:
     made: list[Any] = [
         candidate.make()
-        for candidate in (*rivals.churn(TrainConfig(), 1), *rivals.value(TrainConfig(), 91, 1))
+        for candidate in (*rivals.churn(TrainConfig(), 28, 1), *rivals.value(TrainConfig(), 91, 1))
         if not candidate.parts
     ]
 

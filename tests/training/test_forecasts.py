@@ -348,7 +348,7 @@ def everything_said(home: Settings, laid_out: Plan) -> dict[str, Forecasts]:
     # The network reads the same weeks, compared apart: learning them takes longer than the rest.
     value = tuple(c for c in rivals.value(config, 28, 1) if "lstm" not in f"{c.name} {c.parts}")
     return {
-        "churn": churn_forecasts(rivals.churn(config, 1), Dataset(home, 28), laid_out, quiet),
+        "churn": churn_forecasts(rivals.churn(config, 28, 1), Dataset(home, 28), laid_out, quiet),
         "value": value_forecasts(value, Dataset(home, 28), laid_out, config.seed, quiet),
         "repeat": product_forecasts("repeat", rivals.repeat(config), baskets, laid_out, quiet),
         "explore": product_forecasts("explore", rivals.explore(config), baskets, laid_out, quiet),

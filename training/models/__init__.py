@@ -11,6 +11,8 @@ _WHERE = {
     "lightgbm": ("churn", "ChurnModel"),
     "lightgbm_reference": ("churn", "ReferenceChurn"),
     "column_rule": ("rules", "ColumnRule"),
+    "classic_churn": ("classical", "ClassicChurn"),
+    "classic_value": ("classical", "ClassicValue"),
     "value_gbm": ("value_gbm", "ValueGBM"),
     "value_lstm": ("value_lstm", "ValueLSTM"),
     "value_mean": ("value_mean", "ValueMean"),

@@ -9,6 +9,7 @@ import numpy as np
 from tests.training.models.worlds import World
 from training.models.boosting import Trees
 from training.models.churn import ChurnModel, ReferenceChurn
+from training.models.classical import ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.recurrent import Recipe
 from training.models.repeat import PersonalFrequency, RepeatPopularity
@@ -36,6 +37,8 @@ CASES = {
     ),
     "lightgbm_reference": Case("churn", lambda seed: ReferenceChurn(seed=seed, trees=TREES)),
     "column_rule": Case("churn", lambda _: ColumnRule("recency_days", sign=1)),
+    "classic_churn": Case("churn", lambda seed: ClassicChurn("bgnbd", 28, seed=seed)),
+    "classic_value": Case("value", lambda seed: ClassicValue("pareto_nbd", 91, seed=seed)),
     "value_gbm": Case("value", lambda seed: ValueGBM(seed=seed, trees=TREES)),
     "value_lstm": Case("value", lambda seed: ValueLSTM(seed=seed, recipe=RECIPE)),
     "value_mean": Case(

@@ -84,11 +84,13 @@ def _features(
     orders: NDArray[np.int64], cents: NDArray[np.float64], rng: np.random.Generator
 ) -> pd.DataFrame:
     silence = np.argmax(orders[:, ::-1] > 0, axis=1)
+    age = orders.shape[1] - 1 - np.argmax(orders > 0, axis=1)
     total = cents.sum(axis=1)
     n_orders = orders.sum(axis=1)
     return pd.DataFrame(
         {
             "recency_days": np.where(n_orders > 0, silence * 7.0 + 3, np.nan),
+            "tenure_days": np.where(n_orders > 0, age * 7.0 + 3, np.nan),
             "purchase_days": n_orders.astype(float),
             "spend_cents_91d": cents[:, -HORIZON_WEEKS:].sum(axis=1),
             "spend_cents_mean": np.divide(
