@@ -38,7 +38,7 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
         *(
             Candidate(
                 name,
-                "model",
+                "reference",
                 lambda counting=name: ClassicChurn(counting, horizon_days, seed=config.seed),
             )
             for name in COUNTING
@@ -77,7 +77,7 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
         *(
             Candidate(
                 f"{name}_gamma_gamma",
-                "model",
+                "reference",
                 lambda counting=name: ClassicValue(counting, horizon_days, seed=config.seed),
             )
             for name in COUNTING

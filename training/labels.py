@@ -43,7 +43,8 @@ def outcomes(
         table.resolve(connection, lake, manifest, as_of, zone)
         baskets = f"""select member_id, order_key, occurred_on, sum(lines) as lines,
                 sum(net_cents) as net_cents
-            from ({table.with_member(rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest))})
+            from ({rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)})
+            join known_keys using (key_no)
             where {_inside("occurred_on", as_of, horizon_days)}
             group by member_id, order_key, occurred_on"""
         found = connection.execute(

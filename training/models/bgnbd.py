@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, hyp2f1
 
-from training.models.histories import Histories, maximise
+from training.models.histories import SCALE_MOST, SHAPE_MOST, Histories, maximise
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,8 @@ class BgNbd:
         ------
         InputRefused : when there is no history to learn from
         """
-        best = maximise(histories, lambda h, p: cls(*p).log_likelihood(h), n_parameters=4)
+        most = (SHAPE_MOST, SCALE_MOST, SHAPE_MOST, SHAPE_MOST)
+        best = maximise(histories, lambda h, p: cls(*p).log_likelihood(h), most)
         return cls(*map(float, best))
 
     def log_likelihood(self, histories: Histories) -> Array:

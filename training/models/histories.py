@@ -1,6 +1,6 @@
 """What the classical models of buying know of a member: how often, until when, for how long."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,9 @@ COLUMNS = ("purchase_days", "recency_days", "tenure_days")
 # Where the search for parameters starts: rates of one purchase in a few weeks and of one in a
 # year, both with some who leave.
 _STARTS = (0.0, 1.0, 2.0)
-_LOG_MOST = 12.0
+# Shapes beyond 100 and scales beyond 150 years say "all members alike", and nothing more.
+SHAPE_MOST, SCALE_MOST = 4.6, 9.0
+_LOG_LEAST = -12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +95,15 @@ class Histories:
 def maximise(
     histories: Histories,
     log_likelihood: Callable[[Histories, NDArray[np.float64]], NDArray[np.float64]],
-    n_parameters: int,
+    most: Sequence[float],
 ) -> NDArray[np.float64]:
     """Return the positive parameters under which the histories are most likely.
 
     Equal histories are weighed, not repeated, and the search runs in logs from several starts.
+
+    Parameters
+    ----------
+    most : the largest log of each parameter
     """
     if not len(histories):
         raise InputRefused(
@@ -109,14 +115,14 @@ def maximise(
     def loss(logs: NDArray[np.float64]) -> float:
         # Far out a likelihood may leave the doubles; the search then turns back.
         with np.errstate(all="ignore"):
-            value = log_likelihood(different, np.exp(np.clip(logs, -_LOG_MOST, _LOG_MOST)))
+            value = log_likelihood(different, np.exp(logs))
         mean = float(counts @ value / counts.sum())
         return -mean if np.isfinite(mean) else 1e9
 
     found = [
         minimize(
-            loss, np.full(n_parameters, start), method="L-BFGS-B",
-            bounds=[(-_LOG_MOST, _LOG_MOST)] * n_parameters,
+            loss, np.minimum(start, most), method="L-BFGS-B",
+            bounds=[(_LOG_LEAST, highest) for highest in most],
             options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8},
         )
         for start in _STARTS

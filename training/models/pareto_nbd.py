@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, hyp2f1
 
-from training.models.histories import Histories, maximise
+from training.models.histories import SCALE_MOST, SHAPE_MOST, Histories, maximise
 
 Array = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
@@ -46,7 +46,8 @@ class ParetoNbd:
         ------
         InputRefused : when there is no history to learn from
         """
-        best = maximise(histories, lambda h, p: cls(*p).log_likelihood(h), n_parameters=4)
+        most = (SHAPE_MOST, SCALE_MOST, SHAPE_MOST, SCALE_MOST)
+        best = maximise(histories, lambda h, p: cls(*p).log_likelihood(h), most)
         return cls(*map(float, best))
 
     def log_likelihood(self, histories: Histories) -> Array:
@@ -68,11 +69,13 @@ class ParetoNbd:
         """
         shape, rate = self.r + histories.x, self.alpha + histories.T
         life = self.beta + histories.T
-        neither = (rate / (rate + weeks)) ** shape * (life / (life + weeks)) ** self.s
-        u = (0.5 * weeks * (_NODES + 1))[:, None]
-        leaves_at_u = (
-            (rate / (rate + u)) ** shape * self.s * life**self.s / (life + u) ** (self.s + 1)
+        # In logs: a scale to the power of a shape may leave the doubles, a ratio of scales not.
+        neither = np.exp(
+            shape * np.log(rate / (rate + weeks)) + self.s * np.log(life / (life + weeks))
         )
+        u = (0.5 * weeks * (_NODES + 1))[:, None]
+        silent = np.exp(shape * np.log(rate / (rate + u)) + self.s * np.log(life / (life + u)))
+        leaves_at_u = silent * self.s / (life + u)
         leaves_first = 0.5 * weeks * (_WEIGHTS[:, None] * leaves_at_u).sum(axis=0)
         return np.asarray(1 - self.alive_probability(histories) * (1 - neither - leaves_first))
 
