@@ -429,6 +429,14 @@ def main() -> None:
         complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
         complaints.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complaints.print("Stopped. What was not finished was not kept; run the command again.")
+        sys.exit(130)
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+        said = f"{error}. The command did not end. Name a place that can be written to."
+        complaints.print(said, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

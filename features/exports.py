@@ -65,7 +65,9 @@ def _copy_to_csv(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) ->
         f"case when left({name}, 1) in ({starts}) then '''' || {name} else {name} end as {name}"
         for name in text
     )
-    rows = f"select * replace ({safe}) from ({sql})" if text else sql
+    rows = f"select * {f'replace ({safe})' if text else ''} from ({sql})"
+    # An order inside the SELECT is not kept around it: what is written must not depend on threads.
+    rows = f"{rows} order by all"
     done = connection.execute(f"copy ({rows}) to {engine.text(path)} (format csv, header)")
     row = done.fetchone()
     return int(row[0]) if row else 0

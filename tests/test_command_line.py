@@ -186,6 +186,16 @@ def test_before_anything_was_ingested_a_verb_says_so_in_one_line(verb: str, tmp_
     assert "perennial ingest" in said.err
 
 
+def test_a_home_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+
+    said = run("ingest", "cdnow", "--home", tmp_path / "file")
+
+    assert said.exit_code == 1
+    assert "Traceback" not in said.err
+    assert said.err.splitlines()[-1].startswith(("NotADirectoryError: ", "FileExistsError: "))
+
+
 def test_an_unknown_variable_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,8 +33,8 @@ def test_a_spreadsheet_runs_nothing_of_a_csv_and_numbers_stay_numbers(tmp_path: 
 
     assert cells(tmp_path / "rows.csv") == [
         ["member_id", "stage", "spend_cents", "since"],
-        ["ann", "new", "5", "2024-01-02"],
         ["'=2+2", "", "-1", ""],
+        ["ann", "new", "5", "2024-01-02"],
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 

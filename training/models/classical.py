@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 COUNTING: dict[str, Any] = {"bgnbd": BgNbd, "pareto_nbd": ParetoNbd}
 VALUE_COLUMN = "spend_cents_mean"
 # Four parameters are known from this many members as well as from all.
-MEMBERS_MOST = 4_000
+MEMBERS_MOST = 2_000
 # Log-odds of a probability no closer to 0 or 1 than this.
 NEAREST = 1e-9
 

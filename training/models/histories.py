@@ -13,9 +13,9 @@ from training.models.inputs import matrix
 
 DAYS_PER_WEEK = 7
 COLUMNS = ("purchase_days", "recency_days", "tenure_days")
-# Where the search for parameters starts: rates of one purchase in a few weeks and of one in a
-# year, both with some who leave.
-_STARTS = (0.0, 1.0, 2.0)
+# Where the search for parameters starts: purchases every week or so, and every few weeks, both
+# with some who leave.
+_STARTS = (0.0, 1.5)
 # Shapes beyond 100 and scales beyond 150 years say "all members alike", and nothing more.
 SHAPE_MOST, SCALE_MOST = 4.6, 9.0
 _LOG_LEAST = -12.0
