@@ -102,6 +102,8 @@ def _levels(tag: Tag) -> Iterable[Level]:
         for part in walk(condition):
             if isinstance(part, Compare):
                 yield from part.levels(tag.support, float(tag.min_support))
+                if (end := part.other_end(tag.support, float(tag.min_support))) is not None:
+                    yield end
 
 
 def condition_sql(

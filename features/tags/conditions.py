@@ -94,6 +94,16 @@ class Compare(Part):
         )
         return level(enter), level(enter if self.exit is None else self.exit)
 
+    def other_end(self, support: str, least: float) -> Level | None:
+        """Return the lowest value for `top`, the highest for `bottom`: whoever has it is neither.
+
+        Where most members have one value, a share of them ends within the tie.
+        """
+        if self.top is None and self.bottom is None:
+            return None
+        share = 0.0 if self.top is not None else 1.0
+        return Level(1.0, Quantile(self.column, self.over, share, support, least))
+
     def columns(self) -> Iterator[str]:
         """Yield the columns it reads."""
         yield self.column
@@ -116,7 +126,13 @@ class Compare(Part):
         threshold = number(enter)
         if stay != enter:
             threshold = f"case when {scope.held} then {number(stay)} else {number(enter)} end"
-        return f"coalesce({self.value()} {self.sense} {threshold}, false)"
+        asked = f"{self.value()} {self.sense} {threshold}"
+        if (end := self.other_end(scope.support, scope.least)) is not None:
+            value = end.measured(scope.quantiles)
+            if value is None:
+                return "false"
+            asked += f" and {self.value()} <> {number(value)}"
+        return f"coalesce({asked}, false)"
 
 
 class Among(Part):

@@ -174,6 +174,9 @@ class _Speaker:
             bound = stay if stays else enter
             if value is None or bound is None:
                 return False
+            end = part.other_end(tag.support, float(tag.min_support))
+            if end is not None and value == end.measured(quantiles):
+                return False
             return value >= bound if part.sense == ">=" else value <= bound
         if isinstance(part, Among):
             return self.facts.get(part.column) in (

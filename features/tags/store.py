@@ -31,7 +31,7 @@ from programme.settings import Settings
 
 HELD, FACTS, META = "tags.parquet", "facts.parquet", "meta.json"
 # Bump when the SQL around the rules changes what a tag means.
-FORMAT = 1
+FORMAT = 2
 # Kept of every member, so that the facts are never empty.
 _RECENCY = columns.find("recency_days", frozenset(), "the table of facts")
 

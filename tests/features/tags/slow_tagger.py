@@ -58,6 +58,8 @@ def _compares(one: Compare, tag: Tag, row: Row, rows: Sequence[Row], was: bool) 
     if one.top is not None or one.bottom is not None:
         shares = [1 - b if one.top is not None else b for b in bounds]
         bounds = [_quantile(one, tag, rows, share) for share in shares]  # type: ignore[misc]
+        if value == _quantile(one, tag, rows, 0 if one.top is not None else 1):
+            return False
     elif one.of_quantile is not None:
         unit = _quantile(one, tag, rows, one.of_quantile)
         bounds = [None if unit is None or (unit == 0 and b != 1) else b * unit for b in bounds]  # type: ignore[misc]

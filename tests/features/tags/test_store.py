@@ -271,9 +271,28 @@ def test_the_thresholds_it_measured_are_written_down(home: Settings) -> None:
     tagged = store.build(home, AS_OF)
 
     spends = snapshot.build(home, AS_OF).features()["spend_cents_life"].sort_values()
-    (found,) = (
-        one["value"]
+    found = {
+        one["share"]: one["value"]
         for one in json.loads((tagged.path / "meta.json").read_text("utf-8"))["quantiles"]
         if one["column"] == "spend_cents_life"
-    )
-    assert found == spends.iloc[1]
+    }
+    assert found == {0.5: spends.iloc[1], 0.0: spends.iloc[0]}
+
+
+@pytest.mark.parametrize(("rule", "holders"), [("top = 0.5", {"ann"}), ("bottom = 0.9", set())])
+def test_a_share_of_members_ends_before_a_tie_of_all_the_others(
+    rule: str, holders: set[str], home: Settings
+) -> None:
+    # Coupons: ann used some, bob and cid none; nobody is among "the half with most" for none.
+    rows = [
+        line(member, MIDNIGHT - n * DAY, coupon_cents=90 if member == "ann" else 0)
+        for member in ("ann", "bob", "cid")
+        for n in range(1, 6)
+    ]
+    column = "coupon_orders_364d" if holders else "purchase_days"
+    shop.take(home, Till(rows))
+    own_tags(home, mine(f'{{ column = "{column}", {rule} }}'))
+
+    mine_held = held(store.build(home, AS_OF))["mine"]
+
+    assert set(mine_held[mine_held.notna()].index) == holders
