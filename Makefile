@@ -26,7 +26,7 @@ PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m pere
 # Tests make their own homes: a setting of the person who runs them must not reach in.
 PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-models notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-features: setup ## Time features on 1, 10 and 40 copies of Complete Journe
 
 bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundred thousand members
 	$(BIN)/python -m experiments.bench_tags
+
+bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
+	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")
 
 notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
 	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0
