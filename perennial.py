@@ -1,12 +1,13 @@
 """The command line: thin, one verb per package. `perennial --help` lists them."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -285,10 +286,69 @@ def train(
     from training.train import train as run
 
     settings = _settings(home)
-    with _progress("train") as progress:
+    with _ends_on_request(), _progress("train") as progress:
         boards = run(settings, read_config(config), targets or None, datetime.now(UTC), progress)
     for board in boards:
         show_leaderboard(console, board)
+
+
+@app.command(epilog="Example, for a cron: perennial retrain --home var/completejourney")
+def retrain(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="churn, value, repeat, explore; all that were trained by default."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is due and why; train nothing.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file over the defaults; its [retrain] has the limits.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Train what is due: too old, its members drifted, or it lost on days that came since."""
+    from serving.reports.reviews import show_reviews
+    from serving.reports.terminal import show_leaderboard
+    from training import retrain as trigger
+    from training.config import read_config
+
+    settings, limits = _settings(home), read_config(config)
+    boards: list[dict[str, Any]] = []
+    with _ends_on_request(), _progress("retrain") as progress:
+        if dry_run:
+            reviews = trigger.review(settings, limits, targets or None, progress)
+        else:
+            reviews, boards = trigger.retrain(
+                settings, limits, targets or None, datetime.now(UTC), progress
+            )
+    show_reviews(console, reviews)
+    for board in boards:
+        show_leaderboard(console, board)
+
+
+@app.command(epilog="Example: perennial card churn_28d --out churn_28d.md")
+def card(
+    name: Annotated[str, typer.Argument(help="Registered model, such as churn_28d.")],
+    version: Annotated[int | None, typer.Argument(help="Version; left out: the champion.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Print a version's model card: what it answers, what it learned from, how good it is."""
+    import json
+
+    from training.card import as_markdown
+    from training.records import card_of
+
+    settings = _settings(home)
+    open_programme(settings)
+    found = card_of(settings, name, version)
+    text = json.dumps(found, indent=1, allow_nan=False) + "\n" if as_json else as_markdown(found)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        console.print(f"model card of {name} written to {out}", markup=False)
 
 
 @app.command(epilog="Example: perennial leaderboard churn --json")
@@ -406,6 +466,20 @@ def _earlier_segments(
             f"--against {then} is not before {day}. No segments were made. Name an earlier day."
         )
     return segmentation.build(settings, then, progress, cuts=cuts)
+
+
+@contextmanager
+def _ends_on_request() -> Iterator[None]:
+    """Let a polite request to end (SIGTERM) unwind as Ctrl-C does, so that a run says it failed."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

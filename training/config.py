@@ -53,6 +53,21 @@ class RecommendConfig(_Section):
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 
 
+class RetrainConfig(_Section):
+    """When a champion is due to be trained again; whichever comes first.
+
+    Parameters
+    ----------
+    age_days_max : days of data since what it learned from
+    psi_max : population stability index of its answers, or of a column that carries much of them
+    loss_max : share of its own test figure that it may surely lose on days that came since
+    """
+
+    age_days_max: Positive = 35
+    psi_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.25
+    loss_max: Annotated[float, Field(gt=0, lt=1)] = 0.10
+
+
 class TrainConfig(_Section):
     """One training job."""
 
@@ -61,6 +76,7 @@ class TrainConfig(_Section):
     churn: ChurnConfig = ChurnConfig()
     value: ValueConfig = ValueConfig()
     recommend: RecommendConfig = RecommendConfig()
+    retrain: RetrainConfig = RetrainConfig()
 
 
 def read_config(path: Path | None) -> TrainConfig:

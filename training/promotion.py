@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features import snapshot
 from programme.errors import PerennialError
 from programme.settings import Settings
 from training import leaderboard, registry
 from training.bundle import Bundle, Target
 from training.config import TrainConfig
-from training.dataset import Baskets, Dataset
+from training.dataset import Baskets, member_rows
 from training.forecasts import LIST_LENGTH, Candidate, Forecasts, wanted_products
 from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick
@@ -103,24 +104,35 @@ def _with_champion(
     parts = []
     for day in days:
         rows = job.forecasts.at((day,))
-        parts.append(rows.assign(**{_INCUMBENT: _answers(settings, job, champion, day, rows)}))
+        said = answers(settings, champion, day, list(rows["member_id"]))
+        parts.append(rows.assign(**{_INCUMBENT: said}))
     return Forecasts(pd.concat(parts, ignore_index=True), job.forecasts.calibrations)
 
 
-def _answers(
-    settings: Settings, job: Job, champion: Bundle, day: date, rows: pd.DataFrame
+def answers(
+    settings: Settings, champion: Bundle, day: date, members: list[str]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    horizon = job.board.horizon_days
-    if job.target in ("repeat", "explore"):
+    """Return what a registered model says at a day, or of a recommender the recall it reached.
+
+    Parameters
+    ----------
+    members : of a recommender, those with something to find; else every member of that day is
+        answered for, in the order of the snapshot
+
+    Returns
+    -------
+    array of shape (len(members),): log-odds, cents or recall, as the leaderboard judges them
+    """
+    target, horizon = champion.facts.target, champion.facts.horizon_days
+    if target in ("repeat", "explore"):
         baskets = Baskets(settings, horizon)
         before = baskets.before(day)
-        truth = wanted_products(job.target, before, baskets.after(day))
-        members = list(rows["member_id"])
+        truth = wanted_products(target, before, baskets.after(day))
         named = champion.model.recommend(before, members, LIST_LENGTH)
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
-    present = Dataset(settings, horizon, champion.facts.n_weeks).at(day).rows
-    if job.target == "churn":
+    present, _ = member_rows(snapshot.build(settings, day), champion.facts.n_weeks)
+    if target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
     return np.asarray(champion.model.predict(present), dtype=np.float64)
 

@@ -19,12 +19,15 @@ from programme.errors import NotReady
 from programme.settings import Settings
 from training import registry, tracking
 from training.bundle import ModelFacts
+from training.card import as_markdown
 from training.config import TrainConfig
-from training.forecasts import Forecasts
+from training.forecasts import Forecasts, NothingToJudge
 from training.leaderboard import Leaderboard, Yardstick, headline
 
 BOARD_FILE = "leaderboard.json"
+CARD_FILE, CARD_TEXT_FILE = "model_card.json", "model_card.md"
 REASON_ROWS_MAX = 1_000
+TAG_LENGTH_MAX = 500
 _PLAIN = str.maketrans({"@": "_at_", "%": "pct", " ": "_"})
 
 
@@ -83,6 +86,11 @@ class Record:
         strength = pd.Series(np.abs(parts).mean(axis=0), index=list(model.columns))
         self.client.log_figure(self.run_id, _bars(strength.nlargest(15)), "reasons.png")
 
+    def card(self, card: dict[str, Any]) -> None:
+        """Log what a person must know before she trusts the version, as data and as a page."""
+        self.client.log_dict(self.run_id, card, CARD_FILE)
+        self.client.log_text(self.run_id, as_markdown(card), CARD_TEXT_FILE)
+
     def kept(self, board: dict[str, Any]) -> None:
         """Log the leaderboard as the command line shows it."""
         self.client.log_dict(self.run_id, board, BOARD_FILE)
@@ -92,7 +100,11 @@ class Record:
 def run(
     settings: Settings, name: str, config: TrainConfig, trained_at: datetime
 ) -> Iterator[Record]:
-    """Open a run in the target's experiment; mark it failed if the job fails."""
+    """Open a run in the target's experiment; mark it failed if the job fails.
+
+    It is opened before anything is learned, so that a job that dies leaves a trace. A target with
+    nothing to judge did not fail: its run is finished, and a tag says why it holds nothing.
+    """
     client = tracking.connect(settings)
     started = int(trained_at.timestamp() * 1000)
     opened = client.create_run(
@@ -104,7 +116,13 @@ def run(
     try:
         client.log_dict(record.run_id, config.model_dump(mode="json"), "config.json")
         yield record
-    except BaseException:
+    except NothingToJudge as error:
+        client.set_tag(record.run_id, tracking.ENDED_TAG, f"left out: {error}"[:TAG_LENGTH_MAX])
+        client.set_terminated(record.run_id, "FINISHED")
+        raise
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"[:TAG_LENGTH_MAX]
+        client.set_tag(record.run_id, tracking.ENDED_TAG, said)
         client.set_terminated(record.run_id, "FAILED")
         raise
     client.set_terminated(record.run_id, "FINISHED")
@@ -123,7 +141,9 @@ def last_leaderboards(settings: Settings, names: Sequence[str]) -> list[dict[str
         versions = client.search_model_versions(f"name = '{name}'")
         newest_first = sorted(versions, key=lambda version: -int(version.version))
         # A job that was killed while it registered left a version and no leaderboard.
-        kept = (_kept_board(settings, client, str(version.run_id)) for version in newest_first)
+        kept = (
+            _artifact(settings, client, str(version.run_id), BOARD_FILE) for version in newest_first
+        )
         board = next((found for found in kept if found is not None), None)
         if board is not None:
             boards.append(board | {"champion": registry.champion_version(settings, name)})
@@ -135,18 +155,44 @@ def last_leaderboards(settings: Settings, names: Sequence[str]) -> list[dict[str
     return boards
 
 
-def _kept_board(settings: Settings, client: MlflowClient, run_id: str) -> dict[str, Any] | None:
-    if not any(file.path == BOARD_FILE for file in client.list_artifacts(run_id)):
+def card_of(settings: Settings, name: str, version: int | None = None) -> dict[str, Any]:
+    """Return the model card of a version; of the champion where none is named.
+
+    Raises
+    ------
+    NotReady : if there is no such model, version or card.
+    """
+    client = tracking.connect(settings)
+    wanted = version if version is not None else registry.champion_version(settings, name)
+    found = [
+        each
+        for each in client.search_model_versions(f"name = '{name}'")
+        if int(each.version) == wanted
+    ]
+    card = _artifact(settings, client, str(found[0].run_id), CARD_FILE) if found else None
+    if card is None:
+        said = "champion" if version is None else f"version {version}"
+        raise NotReady(
+            f"There is no {said} of {name} with a model card in {settings.home}. Nothing was "
+            f"shown. Train first: perennial train --home {settings.home}"
+        )
+    return card
+
+
+def _artifact(
+    settings: Settings, client: MlflowClient, run_id: str, name: str
+) -> dict[str, Any] | None:
+    if not any(file.path == name for file in client.list_artifacts(run_id)):
         return None
     with tempfile.TemporaryDirectory() as place:
         path = download_artifacts(
             run_id=run_id,
-            artifact_path=BOARD_FILE,
+            artifact_path=name,
             dst_path=place,
             tracking_uri=settings.tracking_uri,
         )
-        board: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-        return board
+        content: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+        return content
 
 
 def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from programme.errors import NotReady
 from programme.settings import Settings
 
 LOCK_WAIT_SECONDS = 60.0
+# On a run nobody ended: its process is gone, so the next training says so in its place.
+ENDED_TAG, KILLED = "ended", "killed: the process was gone when the next training began"
 
 _ready_stores: set[str] = set()
 
@@ -85,3 +88,40 @@ def locked(settings: Settings) -> Iterator[None]:
                     ) from error
                 time.sleep(0.05)
         yield
+
+
+@contextmanager
+def one_training(settings: Settings) -> Iterator[None]:
+    """Hold the home's training lock, or refuse at once; runs of killed trainings become failed.
+
+    The kernel lets go of the lock when a process dies, however it dies, so whoever holds it knows
+    that no run still open belongs to a living training.
+
+    Raises
+    ------
+    NotReady : if another training holds it.
+    """
+    path = settings.home / "training.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise NotReady(
+                f"Another training of {settings.home} is under way ({lock.read().strip()}; lock "
+                f"{path}). Nothing was trained. Wait for it to end, then try again."
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        _bury_killed(settings)
+        yield
+
+
+def _bury_killed(settings: Settings) -> None:
+    client = connect(settings)
+    everywhere = [str(found.experiment_id) for found in client.search_experiments()]
+    for run in client.search_runs(everywhere, "attributes.status = 'RUNNING'"):
+        client.set_tag(run.info.run_id, ENDED_TAG, KILLED)
+        client.set_terminated(run.info.run_id, "FAILED")

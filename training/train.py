@@ -11,7 +11,7 @@ from features.lake import Lake
 from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
-from training import labels, leaderboard, promotion, records, registry, splits, tracking
+from training import card, labels, leaderboard, promotion, records, registry, splits, tracking
 from training.bundle import Bundle, Target, facts_of
 from training.config import SplitConfig, TrainConfig
 from training.dataset import Baskets, Dataset
@@ -100,20 +100,27 @@ def train(
     NotReady : nothing was ingested
     """
     setting = _Setting(settings, open_programme(settings), config, progress)
-    wanted = _with_data(setting, _checked_targets(targets), named=bool(targets))
+    wanted = _with_data(setting, checked_targets(targets), named=bool(targets))
     for target in wanted:
         setting.plan(target)  # a history too short for one is refused before any is trained
-    boards = []
-    for target in wanted:
-        try:
-            job = _JOBS[target](setting)
-        except NothingToJudge as error:
-            if targets:
-                raise
-            progress(f"{target}: left out. {error}")
-            continue
-        boards.append(_keep(setting, job, trained_at))
-    return boards
+    with tracking.one_training(settings):
+        boards = (_trained(setting, target, trained_at, bool(targets)) for target in wanted)
+        return [board for board in boards if board is not None]
+
+
+def _trained(
+    setting: _Setting, target: Target, trained_at: datetime, named: bool
+) -> dict[str, Any] | None:
+    """Train one target in a run of its own; None where there was nothing to judge it by."""
+    name = registry.name_of(target, setting.programme)
+    try:
+        with records.run(setting.settings, name, setting.config, trained_at) as record:
+            return _keep(setting, _JOBS[target](setting), record, trained_at)
+    except NothingToJudge as error:
+        if named:
+            raise
+        setting.progress(f"{target}: left out. {error}")
+        return None
 
 
 def learn(
@@ -131,7 +138,7 @@ def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> li
     NotReady : if none was ever trained.
     """
     programme = open_programme(settings)
-    names = [registry.name_of(target, programme) for target in _checked_targets(targets)]
+    names = [registry.name_of(target, programme) for target in checked_targets(targets)]
     return records.last_leaderboards(settings, names)
 
 
@@ -190,8 +197,10 @@ _JOBS: Mapping[Target, Callable[[_Setting], Job]] = {
 }
 
 
-def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
-    """Store a job: one run, one version; move the champion where the new one earned it."""
+def _keep(
+    setting: _Setting, job: Job, record: records.Record, trained_at: datetime
+) -> dict[str, Any]:
+    """Store a job as one version; move the champion where the new one earned it."""
     setting.progress(f"{job.target}: registering")
     settings, board = setting.settings, job.board
     name = registry.name_of(job.target, setting.programme)
@@ -209,22 +218,28 @@ def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
         calibration=job.calibration,
         surrogate=job.surrogate,
     )
-    with records.run(settings, name, setting.config, trained_at) as record:
-        record.board(board, content.facts, Lake(settings).manifest().lake_version)
-        record.plots(job.yardstick, job.forecasts, board)
-        if job.shown is not None:
-            record.reasons(job.model, job.shown)
-        version = registry.register(
-            settings,
-            name,
-            content,
-            run_id=record.run_id,
-            tags={promotion.CANDIDATE_TAG: board.served},
+    lake_version = Lake(settings).manifest().lake_version
+    record.board(board, content.facts, lake_version)
+    record.plots(job.yardstick, job.forecasts, board)
+    if job.shown is not None:
+        record.reasons(job.model, job.shown)
+    version = registry.register(
+        settings,
+        name,
+        content,
+        run_id=record.run_id,
+        tags={promotion.CANDIDATE_TAG: board.served},
+    )
+    promoted, why = promotion.decide(settings, setting.config, job, name, version)
+    kept = board.to_dict() | {"version": version, "promoted": promoted, "promotion": why}
+    kept["verdict"] = f"{kept['verdict']} {name} version {version}: {why}"
+    record.card(
+        card.made(
+            kept, content.facts, job.model.kind, setting.programme,
+            trained_at=trained_at, lake_version=lake_version, seed=setting.config.seed,
         )
-        promoted, why = promotion.decide(settings, setting.config, job, name, version)
-        kept = board.to_dict() | {"version": version, "promoted": promoted, "promotion": why}
-        kept["verdict"] = f"{kept['verdict']} {name} version {version}: {why}"
-        record.kept(kept)
+    )  # fmt: skip
+    record.kept(kept)
     return kept
 
 
@@ -232,7 +247,8 @@ def _named(candidates: tuple[Candidate, ...], name: str) -> Candidate:
     return next(candidate for candidate in candidates if candidate.name == name)
 
 
-def _checked_targets(targets: Sequence[str] | None) -> tuple[Target, ...]:
+def checked_targets(targets: Sequence[str] | None) -> tuple[Target, ...]:
+    """Return the named targets, or all; one that does not exist is refused."""
     unknown = sorted(set(targets or ()) - set(TARGETS))
     if unknown:
         raise InputRefused(
