@@ -423,6 +423,30 @@ def score(
     show_scores(console, scored)
 
 
+@app.command(epilog="Example: perennial explain 1145 --language zh --home var/completejourney")
+def explain(
+    member: Annotated[str, typer.Argument(help="The member_id, as the purchases carry it.")],
+    as_of: AsOfOption = None,
+    language: LanguageOption = "en",
+    home: HomeOption = None,
+) -> None:
+    """Say why a member's churn score is what it is, and what could lower it, in three boxes."""
+    from features import snapshot
+    from programme.calendar import parse_day
+    from serving.reports.reasons import show_remedies
+    from training import registry
+    from training.remedies import remedies
+
+    _check_language(language)
+    settings = _settings(home)
+    programme = open_programme(settings)
+    churn = registry.load(settings, registry.name_of("churn", programme)).bundle
+    with _progress("explain") as progress:
+        day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
+        found = remedies(snapshot.build(settings, day, progress), churn, member)
+    show_remedies(console, found, language, programme.currency)
+
+
 @app.command(epilog="Example: perennial serve --port 3000 --home var/completejourney")
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,

@@ -86,6 +86,51 @@ def bought_products(
         ).df()
 
 
+def first_days(
+    settings: Settings, as_of: date, horizon_days: int, lake_version: int
+) -> pd.DataFrame:
+    """Return when members came back within the window, and what they bought that day.
+
+    Returns
+    -------
+    DataFrame with member_id, days_after (of the first purchase day, 0 on `as_of`) and categories
+    (a list of distinct names, ordered; empty where products are not known), by member_id
+
+    Raises
+    ------
+    InputRefused : if the window is not whole weeks, or reaches past the last purchase.
+    """
+    lake, manifest = _checked(settings, as_of, horizon_days, lake_version)
+    zone = open_programme(settings).timezone
+    inside = _inside("occurred_on", as_of, horizon_days)
+    with engine.connect(settings) as connection:
+        table.resolve(connection, lake, manifest, as_of, zone)
+
+        def rows(rollup: str) -> str:
+            return rollups.rows_sql(lake, rollup, manifest)
+
+        return connection.execute(
+            f"""with baskets as (
+                select member_id, order_key, occurred_on
+                from ({rows(rollups.ORDER_DAYS)}) join known_keys using (key_no)
+                where {inside} group by all having sum(lines) > 0
+            ), firsts as (
+                select member_id, min(occurred_on) as first_on from baskets group by member_id
+            ), bought as (
+                select member_id, occurred_on, name
+                from ({rows(rollups.CATEGORY_DAYS)}) join known_keys using (key_no)
+                    join ({rows(rollups.NAMES)}) on name_no = category_no
+                where {inside} group by all having sum(lines) > 0
+            )
+            select f.member_id, cast(first_on - date '{as_of}' as integer) as days_after,
+                coalesce(list(distinct name order by name) filter (where name is not null), [])
+                    as categories
+            from firsts f left join bought b
+                on b.member_id = f.member_id and b.occurred_on = first_on
+            group by f.member_id, first_on order by f.member_id"""
+        ).df()
+
+
 def data_ends(settings: Settings) -> date:
     """Return the first day no label window may reach into: the midnight after the last purchase."""
     return snapshot.default_as_of(settings)

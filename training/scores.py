@@ -1,6 +1,6 @@
 """What is said about a member: the contract of a score. No model, no frame, no heavy import."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -60,6 +60,11 @@ class Driver:
     contribution: float
     direction: Direction
     importance: Importance
+
+
+def no_single_driver(drivers: Sequence[Driver]) -> bool:
+    """Tell whether nothing stands out: then no one reason should be named as the reason."""
+    return not any(driver.importance == "high" for driver in drivers)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,14 @@ from typing import Any
 
 from programme import words
 from serving.api import schemas
-from training.scores import ChurnScore, Driver, MemberScores, ProductScore, ValueScore
+from training.scores import (
+    ChurnScore,
+    Driver,
+    MemberScores,
+    ProductScore,
+    ValueScore,
+    no_single_driver,
+)
 
 PROBABILITY_DECIMALS = 6
 
@@ -18,7 +25,10 @@ class Speaker:
 
     def answer(self, scores: list[MemberScores]) -> schemas.ScoresAnswer:
         """Put members' scores into the contract, in the same order."""
-        return schemas.ScoresAnswer(scores=[self._member(member) for member in scores])
+        return schemas.ScoresAnswer(
+            scores=[self._member(member) for member in scores],
+            caveat=words.label("caveat.attribution", self.language),
+        )
 
     def _member(self, member: MemberScores) -> schemas.KnownMember | schemas.UnknownMember:
         if (
@@ -45,7 +55,7 @@ class Speaker:
     def _churn(self, score: ChurnScore) -> schemas.Churn:
         rounded = round(score.churn_probability, PROBABILITY_DECIMALS)
         return schemas.Churn(
-            **{**_fields(score), "churn_probability": rounded, "drivers": self._drivers(score)}
+            **{**_fields(score), "churn_probability": rounded, **self._reasons(score)}
         )
 
     def _value(self, score: ValueScore) -> schemas.Value:
@@ -54,13 +64,14 @@ class Speaker:
             "error_cents": round(score.error_cents),
             "currency": self.currency,
         }
-        return schemas.Value(**{**_fields(score), **money, "drivers": self._drivers(score)})
+        return schemas.Value(**{**_fields(score), **money, **self._reasons(score)})
 
-    def _drivers(self, score: ChurnScore | ValueScore) -> list[schemas.Driver]:
-        return [
+    def _reasons(self, score: ChurnScore | ValueScore) -> dict[str, Any]:
+        drivers = [
             schemas.Driver(**_fields(driver), label=self._label(f"driver.{driver.code}", driver))
             for driver in score.drivers
         ]
+        return {"drivers": drivers, "no_single_driver": no_single_driver(score.drivers)}
 
     def _product(self, product: ProductScore) -> schemas.Product:
         label = self._label(f"reason.{product.reason}", product)

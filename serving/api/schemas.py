@@ -55,6 +55,7 @@ class Churn(BaseModel):
     base: float
     raw_score: float
     drivers: list[Driver]
+    no_single_driver: Annotated[bool, Field(description="no reason stands out: name several")]
     model_name: str
     model_version: int
 
@@ -73,6 +74,7 @@ class Value(BaseModel):
     base: float
     raw_score: float
     drivers: list[Driver]
+    no_single_driver: Annotated[bool, Field(description="no reason stands out: name several")]
     exact: Literal[False]
     error_cents: int
     model_name: str
@@ -120,3 +122,4 @@ class ScoresAnswer(BaseModel):
     """One entry per member asked for, in the order asked."""
 
     scores: list[Annotated[KnownMember | UnknownMember, Field(discriminator="known")]]
+    caveat: Annotated[str, Field(description="what the reasons are not; to be shown beside them")]
