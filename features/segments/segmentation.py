@@ -25,7 +25,7 @@ from programme.settings import Programme, Settings, open_programme
 
 MEMBERS, TRANSITIONS, FACTS = "members.parquet", "transitions.parquet", "facts.json"
 # Part of a segmentation's name: raised when its files or the meaning of its columns change.
-FORMAT = 1
+FORMAT = 2
 SEED = 20_240_101
 # What a member can be counted by; columns of `Segmentation.members`.
 KINDS = ("stage", "rfm_group", "cluster")
