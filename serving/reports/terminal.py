@@ -1,7 +1,7 @@
 """Results on the terminal: what was read, which model won and by how much, who is at risk."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Console
@@ -78,7 +78,9 @@ def _segment_table(title: str, told: Sequence[SegmentRow]) -> Table:
     table = Table(title=title, title_justify="left")
     headings = ["", "members", "of members", "of spend", "expected back in 91 d"]
     for heading in headings + ["meaning"] * any(row.meaning for row in told):
-        table.add_column(heading, justify="left" if heading in ("", "meaning") else "right")
+        # Chinese has no spaces to break a line at: it is folded, not cut off.
+        side: Literal["left", "right"] = "left" if heading in ("", "meaning") else "right"
+        table.add_column(heading, justify=side, overflow="fold")
     for row in told:
         table.add_row(
             row.label, f"{row.members:,}", f"{row.member_share:.1%}",
