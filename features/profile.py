@@ -96,10 +96,14 @@ def standing(profile: Profile, language: str) -> list[tuple[str, str]]:
         told.append(("stage", f"{label(f'stage.{stage}', language)}: {meaning}"))
         told.append((label("segments.returns", language), f"{segments['return_probability']:.1%}"))
     if segments["cluster"]:
-        told.append(("cluster", cluster_label(segments["cluster"], language)))
+        told.append(("cluster", _cluster(segments, language)))
     if segments["outlier"]:
         told.append(("outlier", _meaning(segments["outlier_measure"])))
     return told
+
+
+def _cluster(segments: dict[str, Any], language: str) -> str:
+    return cluster_label(segments["cluster"], segments["cluster_name"], language)
 
 
 def known(profile: Profile) -> list[tuple[str, Column, float | str]]:

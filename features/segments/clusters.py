@@ -7,7 +7,6 @@ whose groups are stable under subsampling (adjusted Rand index) and, of those, e
 quarter's spend best.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import threadpool_limits
 
-from features.segments.scale import Scale, some
+from features.segments import cluster_names
+from features.segments.scale import MEASURES, Scale, some
 
-MEASURES = ("recency_days", "purchase_days_364d", "spend_cents_364d")
 KS = (2, 3, 4, 5, 6, 7, 8)
 # Stable: at least so much of a grouping comes back from four fifths of the members, in all but
 # one of twenty draws. Below that a member's cluster is an accident of who else was there. The
@@ -35,12 +33,6 @@ WORTH_A_CHANGE = 0.02
 # Fewer members than this have no clusters; more than that say nothing new of them.
 MEMBERS_LEAST, FITTED_MOST, JUDGED_MOST = 100, 50_000, 5_000
 FUTURE_DAYS = 91
-# A cluster is named by where its middle lies among all members: words, and shares between them.
-_LEVELS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
-    "purchase_days_364d": (("rarely", "sometimes", "often", "always"), (1 / 3, 2 / 3, 0.9)),
-    "spend_cents_364d": (("low", "middle", "high", "top"), (1 / 3, 2 / 3, 0.9)),
-    "recency_days": (("recent", "pausing", "silent", "away"), (1 / 3, 2 / 3, 0.9)),
-}
 
 _PAST = f"""
     select recency_days, purchase_days_364d, spend_cents_364d, future_cents, came_back
@@ -67,26 +59,28 @@ class Clustering:
 
     Parameters
     ----------
-    names : one a cluster, most valuable first; a name stays with a cluster from day to day
+    ids : one a cluster, most valuable first; an id stays with a cluster from day to day
+    given : how many ids were given out until this day
     centres : array-like of shape (n_clusters, 3), on the scale
     candidates : per k: ari_mean, ari_p5, explained (share of the variance of the next 91 days'
         spend; absent where the programme is too young), silhouette (reported, never decides)
     """
 
-    names: tuple[str, ...]
+    ids: tuple[str, ...]
+    given: int
     scale: Scale
     centres: tuple[tuple[float, ...], ...]
     candidates: tuple[dict[str, Any], ...]
 
     def of(self, features: pd.DataFrame) -> NDArray[np.int64]:
-        """Return the place of each member's cluster in `names`, shape (n,)."""
+        """Return the place of each member's cluster in `ids`, shape (n,)."""
         return _nearest(self.scale(features), np.asarray(self.centres))
 
     @property
     def ari_p5(self) -> float:
         """Return the stability of the k that was chosen."""
         found = {row["k"]: row["ari_p5"] for row in self.candidates}
-        return float(found[len(self.names)])
+        return float(found[len(self.ids)])
 
 
 def past_measures(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
@@ -103,7 +97,8 @@ def cluster(
     features: pd.DataFrame,
     past: pd.DataFrame,
     seed: int,
-    previous: tuple[pd.Series, Sequence[str]] | None = None,
+    before: pd.Series | None = None,
+    given: int = 0,
 ) -> Clustering | None:
     """Group the members; None where they are too few or all alike.
 
@@ -112,7 +107,8 @@ def cluster(
     features : of a snapshot, indexed by member_id
     past : see `past_measures`
     seed : of k-means and of the draws
-    previous : cluster names by member_id of an earlier day, and their order
+    before : cluster ids by member_id of an earlier day
+    given : how many ids were given out until then
     """
     scale = Scale.of(features, MEASURES)
     points = scale(features)
@@ -121,7 +117,7 @@ def cluster(
         return None
     with threadpool_limits(1):
         candidates = [_candidate(k, points, past, seed) for k in KS]
-        k = _chosen(candidates, len(previous[1]) if previous is not None else None)
+        k = _chosen(candidates, before.nunique() if before is not None else None)
         fitted = _fit(some(points, FITTED_MOST, seed), k, seed)
     # Rounded, so that the last digit of a sum never decides whose neighbour a member is.
     centres = fitted.cluster_centers_.round(6)
@@ -130,14 +126,74 @@ def cluster(
     value = np.array([spend[labels == place].mean() for place in range(k)])
     order = np.argsort(-value, kind="stable")
     centres = centres[order]
-    labels = _nearest(points, centres)
-    names = _names(features, labels, k)
-    if previous is not None:
-        now = pd.Series(labels, index=features.index)
-        names = _kept_names(now, names, *previous)
+    now = pd.Series(_nearest(points, centres), index=features.index)
+    ids, given = cluster_names.ids(now, k, before, given)
     return Clustering(
-        tuple(names), scale, tuple(tuple(centre) for centre in centres.tolist()), tuple(candidates)
-    )
+        tuple(ids), given, scale, tuple(tuple(centre) for centre in centres.tolist()),
+        tuple(candidates),
+    )  # fmt: skip
+
+
+def grouped(
+    features: pd.DataFrame,
+    past: pd.DataFrame | None,
+    seed: int,
+    before: pd.Series | None = None,
+    given: int = 0,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return each member's cluster, and what can be told of the clusters.
+
+    Parameters
+    ----------
+    features, past, seed, before, given : see `cluster`; without a past there are no clusters
+
+    Returns
+    -------
+    DataFrame with the index of `features`: `MEASURES`, cluster (an id) and cluster_name (words);
+    and the facts: clusters (see `profiles`), clusters_given, cluster_candidates
+    """
+    members = features[list(MEASURES)].assign(cluster=None, cluster_name=None)
+    found = cluster(features, past, seed, before, given) if past is not None else None
+    if past is None or found is None:
+        return members, {"clusters": [], "clusters_given": given, "cluster_candidates": []}
+    members["cluster"] = np.asarray(found.ids, dtype=object)[found.of(features)]
+    told = profiles(members, found, past)
+    members["cluster_name"] = members["cluster"].map({one["cluster"]: one["name"] for one in told})
+    return members, {
+        "clusters": told,
+        "clusters_given": found.given,
+        "cluster_candidates": list(found.candidates),
+    }
+
+
+def profiles(members: pd.DataFrame, found: Clustering, past: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what can be said of each cluster: words, medians, sizes, shares, how many leave.
+
+    Parameters
+    ----------
+    members : with `MEASURES` and cluster, an id
+    past : see `past_measures`; churn is that of those who were in the cluster's place then
+    """
+    spend = members["spend_cents_364d"].clip(lower=0)
+    shoppers = members[members["purchase_days_364d"] > 0]
+    past_place = found.of(past) if len(past) else np.empty(0, dtype=np.int64)
+    said = []
+    for place, cluster_id in enumerate(found.ids):
+        own = members["cluster"] == cluster_id
+        medians = {name: float(members.loc[own, name].median()) for name in MEASURES}
+        stayed = past.loc[past_place == place, "came_back"]
+        said.append({
+            "cluster": cluster_id,
+            "name": cluster_names.words(medians, shoppers),
+            "members": int(own.sum()),
+            "member_share": float(own.mean()),
+            "value_share": float(spend[own].sum() / spend.sum()) if spend.sum() else None,
+            "churn_rate": float(1 - stayed.mean()) if len(stayed) else None,
+            "churn_members": len(stayed),
+            **medians,
+        })  # fmt: skip
+    told = cluster_names.apart(said)
+    return [profile | {"apart": measure} for profile, measure in zip(said, told, strict=True)]
 
 
 def _candidate(
@@ -199,56 +255,6 @@ def _chosen(candidates: Sequence[dict[str, Any]], k_before: int | None) -> int:
         if row["k"] == k_before and explained(best) - explained(row) < WORTH_A_CHANGE:
             return int(row["k"])
     return int(best["k"])
-
-
-def _names(features: pd.DataFrame, labels: NDArray[np.int64], k: int) -> list[str]:
-    """Name each cluster by where its middle lies among all members: "often_high_recent"."""
-    names = []
-    for place in range(k):
-        middle = features.loc[labels == place, list(_LEVELS)].median()
-        words = []
-        for measure, (levels, shares) in _LEVELS.items():
-            cuts = features[measure].quantile(list(shares)).to_numpy(dtype=np.float64)
-            words.append(levels[int(np.searchsorted(cuts, middle[measure], side="right"))])
-        names.append("_".join(words))
-    return _unlike(names, taken=())
-
-
-def _kept_names(
-    now: pd.Series, fresh: Sequence[str], before: pd.Series, order: Sequence[str]
-) -> list[str]:
-    """Give each cluster the earlier name with whose members it has most in common.
-
-    Kuhn's Hungarian method makes the pairs. A cluster that shares fewer than half of its members
-    who were there before with its partner is another one, and takes a fresh name.
-    """
-    both = pd.DataFrame({"now": now, "before": before.reindex(now.index)}).dropna()
-    shared = np.zeros((len(fresh), len(order)))
-    for place, name in zip(both["now"], both["before"], strict=True):
-        shared[int(place), list(order).index(name)] += 1
-    kept: dict[int, str] = {}
-    for place, column in zip(*linear_sum_assignment(-shared), strict=True):
-        if shared[place, column] * 2 >= max(1.0, shared[place].sum()):
-            kept[int(place)] = order[column]
-    free = [name for place, name in enumerate(fresh) if place not in kept]
-    unlike = iter(_unlike(free, taken=tuple(kept.values())))
-    return [kept[place] if place in kept else next(unlike) for place in range(len(fresh))]
-
-
-def _unlike(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """Number the names that are there already."""
-    seen, different = Counter(_stem(name) for name in taken), []
-    for name in names:
-        stem = _stem(name)
-        seen[stem] += 1
-        while (numbered := stem if seen[stem] == 1 else f"{stem}_{seen[stem]}") in taken:
-            seen[stem] += 1
-        different.append(numbered)
-    return different
-
-
-def _stem(name: str) -> str:
-    return "_".join(name.split("_")[:3])
 
 
 def _fit(points: NDArray[np.float64], k: int, seed: int) -> KMeans:

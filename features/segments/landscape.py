@@ -36,7 +36,7 @@ def draw(
     Parameters
     ----------
     members : of a segmentation, indexed by member_id
-    labels : cluster names and what people call them, in the order of colours and legend
+    labels : cluster ids and what people call them, in the order of colours and legend
     currency, language : of the axes
     seed : of the members shown, where there are too many
 
@@ -78,7 +78,7 @@ def _dots(axes: Axes, shown: pd.DataFrame, labels: Mapping[str, str], unit: int)
         if len(own):
             middle = (float(np.median(x)), float(np.median(y)))
             axes.annotate(
-                str(place + 1), middle, ha="center", va="center", color="white", weight="bold",
+                name, middle, ha="center", va="center", color="white", weight="bold",
                 bbox={"boxstyle": "circle,pad=0.35", "facecolor": colour, "edgecolor": "white"},
             )  # fmt: skip
     apart = shown[~shown["cluster"].isin(list(labels))]

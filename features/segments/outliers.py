@@ -9,8 +9,7 @@ import pandas as pd
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
-from features.segments.clusters import MEASURES
-from features.segments.scale import Scale, some
+from features.segments.scale import MEASURES, Scale, some
 
 OUTLIER_MEASURES = (*MEASURES, "spend_cents_max_364d", "orders_84d")
 # In standard deviations of the logs; Complete Journey and CDNOW have about one in 200 beyond it.

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from features.segments import landscape
-from features.segments.described import cluster_labels, moves, rows
+from features.segments.described import cluster_labels, follows, moves, notes, rows
 from features.segments.segmentation import KINDS, Segmentation
 from programme.files import write_durably
 from programme.words import label
@@ -24,9 +24,8 @@ def write(
     """
     facts, members = segmentation.facts, segmentation.members()
     currency = segmentation.programme.currency
-    labels = cluster_labels(facts, language)
-    numbered = {name: f"{n}  {text}" for n, (name, text) in enumerate(labels.items(), start=1)}
-    picture = landscape.draw(members, numbered, currency, language, facts["seed"])
+    labels = cluster_labels(facts, language, currency)
+    picture = landscape.draw(members, labels, currency, language, facts["seed"])
     page = _TEMPLATES.get_template("segments.html").render(
         say=lambda code, **told: label(f"segments.{code}", language, **told),
         language=language,
@@ -36,12 +35,17 @@ def write(
         map=picture,
         colours=landscape.COLOURS,
         tables={kind: rows(segmentation, kind, language) for kind in KINDS},
+        notes={kind: notes(segmentation, kind, language) for kind in KINDS},
+        follows=follows(segmentation, language),
         stability=_stability(facts),
         outliers=int(members["outlier"].sum()),
         earlier=earlier,
-        moves={kind: moves(earlier, segmentation, kind, language) for kind in KINDS}
-        if earlier is not None
-        else {},
+        moved={
+            kind: found
+            for kind in KINDS
+            if earlier is not None
+            and (found := moves(earlier, segmentation, kind, language)) is not None
+        },
     )
     write_durably(path.with_suffix(".svg"), picture.encode())
     write_durably(path, page.encode())

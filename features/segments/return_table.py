@@ -25,6 +25,8 @@ from programme.errors import NotReady
 
 RETURN_DAYS, WEEK = 91, 7
 _WEEKS = RETURN_DAYS // WEEK
+# Days in which members could come back, and four weeks before them.
+HISTORY_DAYS = RETURN_DAYS + 4 * WEEK
 # Each week of silence is seen on so many past days, a week apart: enough of them even out the noise
 # of small cells, and the table is still young. The figures here were chosen by the Brier score on
 # earlier days of two shops; see docs/decisions/0007.
@@ -50,7 +52,8 @@ _VISIT_CLASS = " + ".join(f"cast({{visits}} >= {edge} as integer)" for edge in V
 # that day they bought again (null: not before as_of).
 _PAST = f"""
     select back, beginner, {_VISIT_CLASS.format(visits="visits")} as visit_class,
-           {_RATIO_CLASS.format(ratio="silence / usual")} as ratio_class,
+           -- Where nobody ever came twice there is no usual gap, and no edge is reached.
+           coalesce({_RATIO_CLASS.format(ratio="silence / usual")}, 0) as ratio_class,
            {_VISIT_CLASS.format(visits="visits - 1")} as visit_class_before,
            case when visits < 2 or silence > {BACK_DAYS} then -1
                 when last_gap >= {LONG_GAP_DAYS} then {len(RATIO_EDGES) + 1}
@@ -126,6 +129,17 @@ class ReturnTable:
         }  # fmt: skip
 
 
+def history_days(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how old the programme's first purchase is.
+
+    Parameters
+    ----------
+    connection : with the relations of a snapshot prepared
+    """
+    oldest = connection.execute("select max(days_ago) from member_days where bought > 0")
+    return int(oldest.fetchall()[0][0] or 0)
+
+
 def tabulate(connection: duckdb.DuckDBPyConnection) -> ReturnTable:
     """Count who came back, from the past days of a programme.
 
@@ -137,17 +151,16 @@ def tabulate(connection: duckdb.DuckDBPyConnection) -> ReturnTable:
     ------
     NotReady : when the programme is younger than 91 days and four weeks
     """
-    oldest, members = connection.execute(
-        "select max(days_ago), count(distinct member_id) from member_days where bought > 0"
-    ).fetchall()[0]
-    history = int(oldest or 0)
-    needed = RETURN_DAYS + 4 * WEEK
-    if history < needed:
+    history = history_days(connection)
+    if history < HISTORY_DAYS:
         raise NotReady(
-            f"The programme's first purchase is {history} days old; stages need {needed}: "
+            f"The programme's first purchase is {history} days old; stages need {HISTORY_DAYS}: "
             f"{RETURN_DAYS} in which members could come back, and four weeks before them. No "
             "stage was given. Wait, or ingest older purchases."
         )
+    members = connection.execute(
+        "select count(distinct member_id) from member_days where bought > 0"
+    ).fetchall()[0][0]
     most = min(_WEEKS + PERIOD_WEEKS - 1, (history - 4 * WEEK) // WEEK)
     backs = [WEEK * k for k in range(1, most + 1)]
     sql = _PAST.format(backs=backs, parts=1 + int(members) // MEMBERS_MOST)

@@ -1,7 +1,9 @@
 """RFM scores from 1 to 5 and the eleven groups a marketer knows from her shop system.
 
-A score is made of ranks over the whole table. Members with equal values have equal scores: the
-score is that of the middle of their ranks, so that nobody's score depends on the order of rows.
+A score is made of ranks among the members who bought in the last year. Members with equal values
+have equal scores: the score is that of the middle of their ranks, so that nobody's score depends
+on the order of rows. Whoever bought nothing in that year has 1 in all three and ranks nowhere: in
+a shop where most members come once, the middle of all those who stay away would be a good rank.
 """
 
 import itertools
@@ -33,8 +35,8 @@ _GROUPS: Mapping[int, tuple[str, ...]] = {
     2: ("almost_lost", "almost_lost", "at_risk", "at_risk", "previously_loyal"),
     1: ("dormant", "dormant", "at_risk", "previously_loyal", "previously_loyal"),
 }
-# Names of the RFM groups of Shopify's admin API. A prospect never bought: whoever is in a
-# snapshot did, unless every purchase was taken back.
+# Names of the RFM groups of Shopify's admin API. A prospect never bought; a snapshot holds members
+# who did, so no score leads there and nobody is ever counted in it.
 GROUPS = (
     "champions", "loyal", "active", "new", "promising", "needs_attention", "almost_lost",
     "at_risk", "previously_loyal", "dormant", "prospects",
@@ -47,8 +49,8 @@ class Cuts:
 
     Parameters
     ----------
-    r, f, m : four shares of members in (0, 1), rising; a member whose rank lies above k of them
-        has the score k + 1
+    r, f, m : four shares in (0, 1), rising, of the members who bought in the last year; one whose
+        rank lies above k of them has the score k + 1
     """
 
     r: tuple[float, ...] = _FIFTHS
@@ -112,20 +114,23 @@ def scores(
 
     Returns
     -------
-    DataFrame with the index of `features`: r, f, m (1 to 5, 5 best), rfm ("545") and rfm_group
+    DataFrame with the index of `features`: r, f, m (1 to 5, 5 best), rfm ("545") and rfm_group;
+    "111" for whoever bought nothing in the last year
 
     Raises
     ------
     InputRefused : when a measure is missing or not finite
     """
-    scored = pd.DataFrame(index=features.index)
-    for name, column in MEASURES.items():
-        ranks = _ranks(features, column, backwards=name == "r")
+    values = {name: _values(features, column) for name, column in MEASURES.items()}
+    bought = values["f"] > 0
+    scored = pd.DataFrame(1, index=features.index, columns=list(MEASURES), dtype=np.int64)
+    for name, measured in values.items():
+        ranks = _ranks(-measured[bought] if name == "r" else measured[bought])
         found = _cut(ranks, getattr(cuts, name))
         if previous is not None and name == "r":
             earlier = previous["r"].reindex(features.index).to_numpy(dtype=float, na_value=np.nan)
-            found = _kept(ranks, getattr(cuts, name), found, earlier)
-        scored[name] = found
+            found = _kept(ranks, getattr(cuts, name), found, earlier[bought])
+        scored.loc[bought, name] = found
     text = scored[list(MEASURES)].astype(str)
     scored["rfm"] = text["r"] + text["f"] + text["m"]
     scored["rfm_group"] = [
@@ -139,8 +144,8 @@ def group_of(r: int, f: int, m: int) -> str:
     return _GROUPS[r][math.ceil((f + m) / 2) - 1]
 
 
-def _ranks(features: pd.DataFrame, column: str, *, backwards: bool) -> NDArray[np.float64]:
-    """Return each member's place in (0, 1); equal values stand at the middle of their places."""
+def _values(features: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a measure of every member, or refuse: a member without one has no score."""
     if column not in features.columns:
         raise InputRefused(
             f"The table has no column {column!r}. No score was made. Give the features of a "
@@ -153,7 +158,12 @@ def _ranks(features: pd.DataFrame, column: str, *, backwards: bool) -> NDArray[n
             f"{column} is absent or infinite for {unknown} of {len(values)} members. No score was "
             "made. Score members who bought: a snapshot holds no others."
         )
-    ordered = pd.Series(-values if backwards else values).rank(method="average")
+    return values
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each place in (0, 1), best last; equal values stand at the middle of their places."""
+    ordered = pd.Series(values).rank(method="average")
     return (ordered.to_numpy(dtype=np.float64) - 0.5) / max(1, len(values))
 
 

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+# What members are alike in.
+MEASURES = ("recency_days", "purchase_days_364d", "spend_cents_364d")
+
 
 @dataclass(frozen=True)
 class Scale:

@@ -10,13 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import engine, snapshot
 from features.segments import clusters, lifecycle, outliers, return_table, rfm
+from features.segments.return_table import HISTORY_DAYS
 from features.segments.rfm import QUINTILES, Cuts
 from features.snapshot import Snapshot
 from programme.errors import InputRefused, NotReady
@@ -25,7 +25,7 @@ from programme.settings import Programme, Settings, open_programme
 
 MEMBERS, TRANSITIONS, FACTS = "members.parquet", "transitions.parquet", "facts.json"
 # Part of a segmentation's name: raised when its files or the meaning of its columns change.
-FORMAT = 1
+FORMAT = 3
 SEED = 20_240_101
 # What a member can be counted by; columns of `Segmentation.members`.
 KINDS = ("stage", "rfm_group", "cluster")
@@ -36,8 +36,8 @@ _SHAPE = pa.schema(
         ("member_id", pa.string()), ("r", pa.int8()), ("f", pa.int8()), ("m", pa.int8()),
         ("rfm", pa.string()), ("rfm_group", pa.string()), ("gap_ratio", pa.float64()),
         ("return_probability", pa.float64()), ("stage", pa.string()),
-        ("stage_since", pa.date32()), ("cluster", pa.string()), ("outlier", pa.bool_()),
-        ("outlier_measure", pa.string()), ("recency_days", pa.float64()),
+        ("stage_since", pa.date32()), ("cluster", pa.string()), ("cluster_name", pa.string()),
+        ("outlier", pa.bool_()), ("outlier_measure", pa.string()), ("recency_days", pa.float64()),
         ("purchase_days_364d", pa.float64()), ("spend_cents_364d", pa.float64()),
     ]
 )  # fmt: skip
@@ -69,7 +69,8 @@ class Segmentation:
         Returns
         -------
         DataFrame with r, f, m (1 to 5), rfm ("545"), rfm_group, gap_ratio, return_probability
-        (within 91 days), stage, stage_since, cluster, outlier, outlier_measure, and the place on
+        (within 91 days), stage, stage_since, cluster (an id that stays with its members),
+        cluster_name (what is true of them this day), outlier, outlier_measure, and the place on
         the map: recency_days, purchase_days_364d, spend_cents_364d
         """
         return _read(self.path / MEMBERS)
@@ -100,6 +101,12 @@ class Segmentation:
         facts: dict[str, Any] = json.loads((self.path / FACTS).read_text("utf-8"))
         return facts
 
+    @property
+    def follows(self) -> date | None:
+        """Return the day whose stages, scores and cluster ids these carry on, if there is one."""
+        name = self.facts["follows"]
+        return date.fromisoformat(name.split("_")[0]) if name else None
+
 
 def build(
     settings: Settings,
@@ -112,7 +119,7 @@ def build(
     """Return the segments of `as_of`, made if they are not there.
 
     The latest segmentation of an earlier day is the one it follows: stages and recency scores
-    have hysteresis against it, clusters keep its names. Days are therefore made in order.
+    have hysteresis against it, clusters keep its ids. Days are therefore made in order.
 
     Parameters
     ----------
@@ -195,33 +202,31 @@ def _make(
         )
     previous = earlier.members() if earlier is not None else None
     progress("scoring recency, frequency and value")
-    parts: list[pd.DataFrame | pd.Series] = [rfm.scores(features, cuts, previous)]
+    scored = rfm.scores(features, cuts, previous)
     with taken.prepared() as connection:
         progress("counting who came back from which silence")
+        history = return_table.history_days(connection)
         staged, moved, returns = _stages(features, taken, previous, earlier, connection)
         progress("grouping members who are alike")
-        past = clusters.past_measures(connection)
-    found = clusters.cluster(features, past, seed, _clusters_before(previous, earlier))
-    named = (
-        pd.Series(np.asarray(found.names, dtype=object)[found.of(features)], features.index)
-        if found is not None
-        else pd.Series(None, index=features.index, dtype=object)
-    )
-    parts += [staged, named.rename("cluster"), outliers.outliers(features, seed)]
-    parts.append(features[list(clusters.MEASURES)])
+        # Too young for stages is too young for clusters: of a year's habits nothing is seen yet.
+        past = clusters.past_measures(connection) if history >= HISTORY_DAYS else None
+    before = previous["cluster"].dropna() if previous is not None else None
+    given = earlier.facts["clusters_given"] if earlier is not None else 0
+    grouped, told = clusters.grouped(features, past, seed, before, given)
+    parts = [scored, staged, grouped, outliers.outliers(features, seed)]
     members = pd.concat(parts, axis=1).rename_axis("member_id")
     facts = {
         "format": FORMAT,
-        "as_of": taken.as_of,
-        "snapshot": taken.path.name,
+        "as_of": taken.as_of, "snapshot": taken.path.name,
         "follows": earlier.path.name if earlier is not None else None,
-        "cuts": asdict(cuts),
-        "seed": seed,
-        "members": len(members),
-        "returns": returns,
-        "clusters": _profiles(members, found, past),
-        "cluster_candidates": list(found.candidates) if found is not None else [],
-    }
+        "cuts": asdict(cuts), "seed": seed, "members": len(members), "history_days": history,
+        "returns": returns, **told,
+    }  # fmt: skip
+    _keep(path, members, moved, facts)
+
+
+def _keep(path: Path, members: pd.DataFrame, moved: pd.DataFrame, facts: dict[str, Any]) -> None:
+    """Make the folder appear, all files in it."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -245,54 +250,20 @@ def _stages(
     earlier: Segmentation | None,
     connection: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Return stages, transitions and the return table; empty ones in a very young programme."""
+    """Return stages, transitions and the return table; none of them in a very young programme."""
     today = pd.Timestamp(taken.as_of)
     if previous is not None and earlier is not None:
         previous = previous.assign(as_of=pd.Timestamp(earlier.as_of))
         previous = previous[previous["stage"].notna()]
     try:
         table = return_table.tabulate(connection)
-    except NotReady as young:
+    except NotReady:
         columns = ["gap_ratio", "return_probability", "stage", "stage_since"]
         nothing = pd.DataFrame(None, index=features.index, columns=columns, dtype=object)
         nothing["gap_ratio"] = features["overdue_ratio_shrunk"]
-        return nothing, lifecycle.transitions(nothing, None, today), {"absent": str(young)}
+        return nothing, lifecycle.transitions(nothing, None, today), {}
     staged = lifecycle.stages(features, table, today, previous)
     return staged, lifecycle.transitions(staged, previous, today), table.as_json()
-
-
-def _clusters_before(
-    previous: pd.DataFrame | None, earlier: Segmentation | None
-) -> tuple[pd.Series, list[str]] | None:
-    if previous is None or earlier is None:
-        return None
-    names = [profile["name"] for profile in earlier.facts["clusters"]]
-    return (previous["cluster"], names) if names else None
-
-
-def _profiles(
-    members: pd.DataFrame, found: clusters.Clustering | None, past: pd.DataFrame
-) -> list[dict[str, Any]]:
-    """Return what can be said of each cluster: medians, sizes, shares, and how many leave."""
-    if found is None:
-        return []
-    spend = members["spend_cents_364d"].clip(lower=0)
-    past_place = found.of(past) if len(past) else np.empty(0, dtype=np.int64)
-    profiles = []
-    for place, name in enumerate(found.names):
-        own = members["cluster"] == name
-        medians = members.loc[own, list(clusters.MEASURES)].median()
-        stayed = past.loc[past_place == place, "came_back"]
-        profiles.append({
-            "name": name,
-            "members": int(own.sum()),
-            "member_share": float(own.mean()),
-            "value_share": float(spend[own].sum() / spend.sum()) if spend.sum() else None,
-            "churn_rate": float(1 - stayed.mean()) if len(stayed) else None,
-            "churn_members": len(stayed),
-            **{measure: float(medians[measure]) for measure in clusters.MEASURES},
-        })  # fmt: skip
-    return profiles
 
 
 def _events(moved: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Results on the terminal: what was read, which model won and by how much, who is at risk."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Console
@@ -10,7 +10,8 @@ from rich.table import Table
 
 from features.ingest import Ingested
 from features.profile import Profile, known, standing
-from features.segments.described import moves
+from features.segments.described import Row as SegmentRow
+from features.segments.described import follows, moves, notes
 from features.segments.described import rows as segment_rows
 from features.segments.segmentation import KINDS, Segmentation
 from features.snapshot import Snapshot
@@ -62,26 +63,32 @@ def show_segments(
     console: Console, made: Segmentation, earlier: Segmentation | None, language: str
 ) -> None:
     """Print how many members stand where, and how stages moved since an earlier day."""
+    console.print(f"{follows(made, language)}.", **PLAIN)
     for kind in KINDS:
-        table = Table(title=f"{_KIND_TITLES[kind]}, {made.as_of}", title_justify="left")
         told = segment_rows(made, kind, language)
-        headings = ["", "members", "of members", "of spend", "P(back in 91 d)"]
-        for heading in headings + ["meaning"] * any(row.meaning for row in told):
-            table.add_column(heading, justify="left" if heading in ("", "meaning") else "right")
-        for row in told:
-            table.add_row(
-                row.label, f"{row.members:,}", f"{row.member_share:.1%}",
-                "" if row.value_share is None else f"{row.value_share:.1%}",
-                "" if row.return_probability is None else f"{row.return_probability:.1%}",
-                *([row.meaning] if row.meaning else []),
-            )  # fmt: skip
-        console.print(table)
-    if "absent" in made.facts["returns"]:
-        console.print(made.facts["returns"]["absent"], **PLAIN)
-    if not made.facts["clusters"]:
-        console.print("No clusters: fewer than 100 members, or all alike.")
+        if told:
+            console.print(_segment_table(f"{_KIND_TITLES[kind]}, {made.as_of}", told))
+        for note in notes(made, kind, language):
+            console.print(f"{note}.", **PLAIN)
     if earlier is not None:
         _show_moves(console, earlier, made, language)
+
+
+def _segment_table(title: str, told: Sequence[SegmentRow]) -> Table:
+    table = Table(title=title, title_justify="left")
+    headings = ["", "members", "of members", "of spend", "expected back in 91 d"]
+    for heading in headings + ["meaning"] * any(row.meaning for row in told):
+        # Chinese has no spaces to break a line at: it is folded, not cut off.
+        side: Literal["left", "right"] = "left" if heading in ("", "meaning") else "right"
+        table.add_column(heading, justify=side, overflow="fold")
+    for row in told:
+        table.add_row(
+            row.label, f"{row.members:,}", f"{row.member_share:.1%}",
+            "" if row.value_share is None else f"{row.value_share:.1%}",
+            "" if row.return_probability is None else f"{row.return_probability:.1%}",
+            *([row.meaning] if row.meaning else []),
+        )  # fmt: skip
+    return table
 
 
 def show_profile(console: Console, found: Profile, language: str) -> None:
@@ -108,15 +115,17 @@ _KIND_TITLES = {"stage": "Lifecycle stages", "rfm_group": "RFM groups", "cluster
 
 
 def _show_moves(console: Console, earlier: Segmentation, made: Segmentation, language: str) -> None:
-    matrix = moves(earlier, made, "stage", language)
+    moved = moves(earlier, made, "stage", language)
+    if moved is None:
+        return
     table = Table(
         title=f"Stages of {earlier.as_of} (rows) and {made.as_of} (columns)", title_justify="left"
     )
     table.add_column("")
-    for name in matrix.columns:
-        table.add_column(str(name), justify="right")
-    for name, line in zip(matrix.index, matrix.to_numpy(), strict=True):
-        table.add_row(str(name), *(f"{count:,}" for count in line))
+    for name in moved.counts.columns:
+        table.add_column(moved.after[str(name)], justify="right")
+    for name, line in zip(moved.counts.index, moved.counts.to_numpy(), strict=True):
+        table.add_row(moved.before[str(name)], *(f"{count:,}" for count in line))
     console.print(table)
 
 

@@ -3,12 +3,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from features.segments import clusters, outliers
-from features.segments.clusters import MEASURES, cluster
+from features.segments.clusters import cluster
+from features.segments.scale import MEASURES
 from tests.features.segments.worlds import alike, members, programme
 
 CENTRES = [(2.0, 80.0, 300_000.0), (12.0, 30.0, 90_000.0), (120.0, 3.0, 5_000.0)]
@@ -23,22 +22,22 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def named(table: pd.DataFrame, found: clusters.Clustering) -> pd.Series:
-    return pd.Series(np.asarray(found.names, dtype=object)[found.of(table)], index=table.index)
+    return pd.Series(np.asarray(found.ids, dtype=object)[found.of(table)], index=table.index)
 
 
 def past_of(table: pd.DataFrame, future: np.ndarray) -> pd.DataFrame:
     return table[list(MEASURES)].assign(future_cents=future, came_back=future > 0)
 
 
-def test_planted_groups_are_found_and_said_in_words() -> None:
+def test_planted_groups_are_found() -> None:
     table = alike(CENTRES, each=60)
     truth = np.repeat([0, 1, 2], 60)
 
     found = cluster(table, past_of(table, table["spend_cents_364d"].to_numpy() / 4), seed=1)
 
     assert found is not None
-    assert found.names[0].startswith("often_high_recent") or found.names[0].startswith("always")
-    assert adjusted_rand_score(truth, found.of(table)) > 0.99 or len(found.names) != 3
+    assert found.ids == tuple(f"c{n + 1}" for n in range(len(found.ids)))
+    assert adjusted_rand_score(truth, found.of(table)) > 0.99 or len(found.ids) != 3
     three = next(row for row in found.candidates if row["k"] == 3)
     assert three["ari_p5"] == pytest.approx(1)
     assert three["explained"] > 0.9
@@ -65,45 +64,47 @@ def test_the_same_members_in_another_order_have_the_same_clusters() -> None:
     assert moved.mean() < 0.02
 
 
-def test_names_stay_with_their_members() -> None:
+def test_ids_stay_with_their_members() -> None:
     table = alike(CENTRES, each=60)
     found = cluster(table, NOBODY, seed=1)
     assert found is not None
-    # Give the clusters other names, then look at the same members a week later.
-    own = {name: f"name_of_{n}" for n, name in enumerate(found.names)}
+    # Give the clusters other ids, then look at the same members a week later.
+    own = {cluster_id: f"c{40 + n}" for n, cluster_id in enumerate(found.ids)}
     before = named(table, found).map(own)
     later = table.assign(recency_days=table["recency_days"] + 1)
 
-    again = cluster(later, NOBODY, seed=1, previous=(before, list(own.values())))
+    again = cluster(later, NOBODY, seed=1, before=before, given=50)
 
     assert again is not None
-    assert len(again.names) == len(found.names)
+    assert again.given == 50
+    assert len(again.ids) == len(found.ids)
     assert (named(later, again) == before).mean() > 0.97
 
 
-def test_a_cluster_of_other_members_takes_another_name() -> None:
-    now = pd.Series([0] * 10 + [1] * 10, index=[f"m{n}" for n in range(20)])
-    before = pd.Series(["a"] * 10 + ["b"] * 3 + ["c"] * 3 + ["d"] * 4, index=now.index)
+def test_a_profile_says_what_is_true_of_its_cluster() -> None:
+    away = [(400.0, 0.0, 0.0)]
+    table = alike(CENTRES + away, each=60)
+    past = past_of(table, table["spend_cents_364d"].to_numpy() / 4)
 
-    names = clusters._kept_names(now, ["x_y_z", "u_v_w"], before, ["a", "b", "c", "d"])
+    members_, facts = clusters.grouped(table, past, seed=1)
 
-    assert names == ["a", "u_v_w"]
+    assert sum(one["members"] for one in facts["clusters"]) == len(table)
+    assert [one["spend_cents_364d"] for one in facts["clusters"]] == sorted(
+        (one["spend_cents_364d"] for one in facts["clusters"]), reverse=True
+    )
+    for one in facts["clusters"]:
+        own = members_[members_["cluster"] == one["cluster"]]
+        assert set(own["cluster_name"]) == {one["name"]}
+        for measure in MEASURES:
+            assert one[measure] == own[measure].median()
+        assert one["name"].startswith("none_nothing_") == (own["purchase_days_364d"].median() == 0)
 
 
-def test_members_who_were_not_there_before_decide_no_name() -> None:
-    now = pd.Series([0, 0, 0, 1], index=["old", "x", "y", "z"])
-    before = pd.Series(["a_b_c"], index=["old"])
+def test_without_a_past_there_are_no_clusters_and_ids_go_on_later() -> None:
+    grouped, facts = clusters.grouped(alike(CENTRES, each=60), None, seed=1, given=7)
 
-    assert clusters._kept_names(now, ["p_q_r", "s_t_u"], before, ["a_b_c"]) == ["a_b_c", "s_t_u"]
-
-
-@given(st.lists(st.sampled_from(("a_b_c", "d_e_f")), max_size=8), st.booleans())
-def test_no_two_clusters_share_a_name(names: list[str], taken: bool) -> None:
-    kept = ("a_b_c",) if taken else ()
-
-    different = clusters._unlike(names, taken=kept)
-
-    assert len({*different, *kept}) == len(names) + len(kept)
+    assert grouped["cluster"].isna().all()
+    assert facts == {"clusters": [], "clusters_given": 7, "cluster_candidates": []}
 
 
 def row(k: int, ari: float, explained: float | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def test_ten_members_are_scored_as_by_hand() -> None:
     # Ranks of ten different values are .05, .15 ... .95: two members to each fifth.
     table = members(
         *(
-            {"recency_days": n + 1, "purchase_days_364d": 10 * n, "spend_cents_364d": 100 * (9 - n)}
+            {"recency_days": n + 1, "purchase_days_364d": n + 1, "spend_cents_364d": 100 * (9 - n)}
             for n in range(10)
         )
     )
@@ -41,12 +41,46 @@ def test_a_tie_takes_the_score_of_its_middle() -> None:
 
 
 @some
+@given(table=tables(), gone=st.integers(0, 9))
+def test_whoever_bought_nothing_this_year_is_dormant_and_moves_nobody(
+    table: pd.DataFrame, gone: int
+) -> None:
+    # However many stay away, and whatever they had before.
+    away = members(*[{"purchase_days_364d": 0, "spend_cents_364d": 0, "recency_days": 400}] * gone)
+    away.index = pd.Index([f"away{n}" for n in range(gone)], name="member_id")
+    before = pd.DataFrame({"r": 5}, index=away.index)
+
+    scored = rfm.scores(pd.concat([table, away]), previous=before)
+
+    absent = scored[(table["purchase_days_364d"] == 0).reindex(scored.index, fill_value=True)]
+    assert set(absent["rfm"]) <= {"111"}
+    assert set(absent["rfm_group"]) <= {"dormant"}
+    pd.testing.assert_frame_equal(scored.loc[table.index], rfm.scores(table))
+
+
+def test_a_shop_most_members_left_has_no_promising_members_among_them() -> None:
+    # Ranked among all, the middle of eight who stay away was .4: "22", and "promising".
+    left = {"purchase_days_364d": 0, "spend_cents_364d": 0}
+    table = members(
+        *({**left, "recency_days": 365 + n} for n in range(8)),
+        {"recency_days": 9, "purchase_days_364d": 1, "spend_cents_364d": 500},
+        {"recency_days": 3, "purchase_days_364d": 9, "spend_cents_364d": 9_000},
+    )
+
+    scored = rfm.scores(table)
+
+    # Two who shop hold the ranks .25 and .75.
+    assert scored["rfm"].tolist() == ["111"] * 8 + ["222", "444"]
+
+
+@some
 @given(table=tables())
 def test_equal_members_have_equal_scores(table: pd.DataFrame) -> None:
     scored = rfm.scores(table)
 
+    shops = table["purchase_days_364d"] > 0
     for name, column in rfm.MEASURES.items():
-        assert scored.groupby(table[column])[name].nunique().max() == 1
+        assert scored.groupby([table[column], shops])[name].nunique().max() == 1
 
 
 @some
@@ -54,6 +88,7 @@ def test_equal_members_have_equal_scores(table: pd.DataFrame) -> None:
 def test_better_is_never_scored_lower(table: pd.DataFrame) -> None:
     scored = rfm.scores(table)
 
+    table = table[table["purchase_days_364d"] > 0]
     for name, column in rfm.MEASURES.items():
         better = table[column].sort_values(ascending=name != "r").index
         assert scored.loc[better, name].is_monotonic_increasing

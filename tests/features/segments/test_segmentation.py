@@ -62,7 +62,7 @@ def test_everybody_is_in_one_group_of_each_kind(
     )
     assert set(members["stage"]) <= set(STAGES)
     assert set(members["rfm_group"]) <= set(GROUPS)
-    assert set(members["cluster"]) <= {profile["name"] for profile in made.facts["clusters"]}
+    assert set(members["cluster"]) <= {one["cluster"] for one in made.facts["clusters"]}
     assert members["return_probability"].between(0, 1).all()
     assert made.as_of == AS_OF
 
@@ -118,7 +118,10 @@ def test_the_migration_matrix_counts_everybody_once(
 
         assert matrix.to_numpy().sum() == len(before.index.union(after.index))
         named = described.moves(earlier, made, kind, "en")
-        assert named.to_numpy().sum() == matrix.to_numpy().sum()
+        assert named is not None
+        assert named.counts.to_numpy().sum() == matrix.to_numpy().sum()
+        assert set(named.counts.index) <= set(named.before)
+        assert set(named.counts.columns) <= set(named.after)
 
 
 def test_a_migration_by_hand() -> None:
@@ -140,6 +143,49 @@ def test_cluster_profiles_add_up(two_days: tuple[Segmentation, Segmentation]) ->
     assert sum(profile["member_share"] for profile in profiles) == pytest.approx(1)
     assert sum(profile["value_share"] for profile in profiles) == pytest.approx(1)
     assert all(0 <= profile["churn_rate"] <= 1 for profile in profiles if profile["churn_members"])
+    assert two_days[1].facts["clusters_given"] >= two_days[0].facts["clusters_given"] >= 2
+
+
+def test_forecast_and_count_of_who_comes_back_each_say_their_days(
+    two_days: tuple[Segmentation, Segmentation],
+) -> None:
+    one = two_days[1].facts["clusters"][0] | {"churn_rate": 0.002}
+
+    said = described.profile_in_words(one, "en", "USD")
+
+    assert said.endswith("like this 91 days ago, 99.8% came back within these 91 days")
+
+
+def test_what_is_followed_is_said(two_days: tuple[Segmentation, Segmentation]) -> None:
+    earlier, made = two_days
+
+    assert made.follows == EARLIER
+    assert described.follows(made, "en").startswith(f"Follows {EARLIER}: ")
+    assert earlier.follows is None
+    assert described.follows(earlier, "en").startswith("Follows no earlier day")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nobody_is_a_prospect_and_that_is_said(
+    language: str, two_days: tuple[Segmentation, Segmentation]
+) -> None:
+    assert all(
+        row.name != "prospects" for row in described.rows(two_days[1], "rfm_group", language)
+    )
+    word = {"en": "prospect", "zh": "潜在会员"}[language]
+    assert word in described.notes(two_days[1], "rfm_group", language)[0]
+
+
+def test_a_year_without_a_purchase_is_dormant_in_a_snapshot_too(home: Settings) -> None:
+    # 364 days ago is the last day of the year, 365 is over it; and a purchase taken back counts.
+    days = {"in": 364, "out": 365, "long": 500}
+    rows = [shop.line(who, MIDNIGHT - timedelta(days=n, hours=-15)) for who, n in days.items()]
+    shop.take(home, Till([*rows, shop.line(None, MIDNIGHT + timedelta(days=50))]))
+
+    members = segmentation.build(home, AS_OF).members()
+
+    assert members["recency_days"].to_dict() == {"in": 364, "long": 500, "out": 365}
+    assert (members["rfm"] == "111").to_dict() == {"in": False, "long": True, "out": True}
 
 
 class _Outside(HTMLParser):
@@ -222,10 +268,29 @@ def test_one_member_of_a_young_programme_has_scores_and_no_stage(home: Settings)
     assert not member["outlier"]
     for absent in ("stage", "cluster", "return_probability", "stage_since"):
         assert pd.isna(member[absent])
-    assert "stages need 119" in made.facts["returns"]["absent"]
-    page = report.write(made, None, "en", home.home / "page.html")
-    assert "stages need 119" in page.read_text("utf-8")
-    assert described.rows(made, "stage", "en") == []
+    page = report.write(made, None, "en", home.home / "page.html").read_text("utf-8")
+    for kind in ("stage", "cluster"):
+        assert described.rows(made, kind, "en") == []
+        (why,) = described.notes(made, kind, "en")
+        # First bought nine days before 2024-04-07; 119 days after that is 2024-07-26.
+        assert "9 days old (2024-03-29)" in why
+        assert "available from 2024-07-26" in why
+        assert why in page
+    assert "year is whole from 2025-03-28" in described.notes(made, "rfm_group", "en")[1]
+    # A day on which nobody had a stage says nothing of who moved.
+    assert described.moves(made, made, "stage", "en") is None
+
+
+def test_enough_history_without_enough_members_says_so(home: Settings) -> None:
+    rows = [shop.line("ann", MIDNIGHT - timedelta(days=n)) for n in (9, 300)]
+    shop.take(home, Till([*rows, shop.line(None, MIDNIGHT + timedelta(days=50))]))
+
+    made = segmentation.build(home, AS_OF)
+
+    assert described.rows(made, "stage", "en") != []
+    assert described.notes(made, "cluster", "en")[0].startswith(
+        "No clusters: they need 100 members"
+    )
 
 
 def test_before_the_first_purchase_there_are_no_segments(habit_home: Settings) -> None:
