@@ -62,12 +62,23 @@ def test_the_answer_has_the_published_keys(client: TestClient) -> None:
     assert score["data_as_of"].endswith("Z")
     assert set(score["churn"]) == {
         "churn_probability", "horizon_days", "percentile", "risk_band", "population", "eligible",
-        "base", "raw_score", "drivers", "model_name", "model_version",
+        "base", "raw_score", "drivers", "no_single_driver", "model_name", "model_version",
     }  # fmt: skip
     assert set(score["churn"]["drivers"][0]) == {
         "code", "label", "value", "parameters", "contribution", "direction", "importance",
     }  # fmt: skip
     assert set(score["next_products"]) == {"repeat", "explore"}
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "not what causes"), ("zh", "因果")])
+def test_the_caveat_goes_with_the_reasons(client: TestClient, language: str, word: str) -> None:
+    answer = client.post("/v1/scores", json={"member_ids": ["m001"], "language": language}).json()
+
+    assert word in answer["caveat"]
+    for target in ("churn", "value"):
+        said = answer["scores"][0][target]
+        highest = [each for each in said["drivers"] if each["importance"] == "high"]
+        assert said["no_single_driver"] == (not highest)
 
 
 def test_contributions_add_up_to_the_raw_score_in_the_text_that_is_sent(
