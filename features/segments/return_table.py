@@ -143,8 +143,9 @@ def tabulate(connection: duckdb.DuckDBPyConnection) -> ReturnTable:
     history = int(oldest or 0)
     needed = RETURN_DAYS + 4 * WEEK
     if history < needed:
+        days = "1 day" if history == 1 else f"{history} days"
         raise NotReady(
-            f"The programme's first purchase is {history} days old; stages need {needed}: "
+            f"The programme's first purchase is {days} old; stages need {needed}: "
             f"{RETURN_DAYS} in which members could come back, and four weeks before them. No "
             "stage was given. Wait, or ingest older purchases."
         )

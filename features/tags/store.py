@@ -247,6 +247,11 @@ class _Making:
 
 def _refuse_no_segments(path: Path) -> None:
     wanted = {"member_id", *columns.SEGMENTS}
+    if not path.is_file():
+        raise InputRefused(
+            f"{path} is not a file. No tags were made. Name the Parquet file that holds the "
+            "segments, or leave it out: perennial tags"
+        )
     try:
         there = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:
