@@ -22,7 +22,7 @@ from features.tags.rules import Rules
 from features.tags.store import FACTS, HELD, Tagged
 from features.tags.thresholds import Quantile
 from programme.errors import InputRefused
-from programme.words import LANGUAGES, MINOR_DIGITS
+from programme.words import LANGUAGES, money
 
 _WINDOW = re.compile(r"_(\d+)d$")
 
@@ -221,8 +221,7 @@ class _Speaker:
 def in_unit(value: float, unit: str, currency: str) -> str:
     """Return a number as people read it in the unit of its column."""
     if unit == "cents":
-        digits = MINOR_DIGITS.get(currency, 2)
-        return f"{currency} {value / 10**digits:,.{digits}f}"
+        return money(value, currency)
     if unit == "share":
         return f"{100 * value:.3g} %"
     if unit == "log ratio":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import engine, snapshot, table
+from features import engine, identities, snapshot, table
 from features.lake import Lake
 from features.tags import goods, outcomes, store
 from features.tags.figures import Booleans, Doubles, Lift, duplicates, flip_rate, lift
@@ -156,7 +156,7 @@ def _outcomes(settings: Settings, as_of: date, later: date, tagged: Tagged) -> p
         # The programme's own tables stay those of the tags' day: they are the yardstick.
         table.prepare(connection, lake, manifest, later, zone, frozen=taken.reference)
         catalogue = goods.describe(
-            connection, lake, manifest, table.midnight_sql(later, zone), tagged.rules.goods
+            connection, lake, manifest, identities.midnight_sql(later, zone), tagged.rules.goods
         )
         places = catalogue.places_of(tagged.rules.goods)
         outcomes.measure(connection, members, (later - as_of).days, kinds, places)

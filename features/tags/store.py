@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import engine, snapshot, table
+from features import engine, identities, snapshot
 from features.lake import Lake
 from features.snapshot import Snapshot
 from features.tags import columns, compiled, goods, habits, rules
@@ -144,7 +144,7 @@ class _Making:
         """Open the engine with the snapshot's relations; yield what its categories are."""
         lake = Lake(self.settings)
         manifest = lake.manifest().up_to(self.snapshot.lake_version)
-        midnight = table.midnight_sql(self.snapshot.as_of, self.snapshot.programme.timezone)
+        midnight = identities.midnight_sql(self.snapshot.as_of, self.snapshot.programme.timezone)
         with self.snapshot.prepared() as connection:
             self.connection: duckdb.DuckDBPyConnection = connection
             self.progress("matching categories with kinds of goods")
@@ -247,6 +247,11 @@ class _Making:
 
 def _refuse_no_segments(path: Path) -> None:
     wanted = {"member_id", *columns.SEGMENTS}
+    if not path.is_file():
+        raise InputRefused(
+            f"{path} is not a file. No tags were made. Name the Parquet file that holds the "
+            "segments, or leave it out: perennial tags"
+        )
     try:
         there = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from features import snapshot, table
+from features import identities, snapshot, table
 from features.lake import Lake
 from features.tags import goods, rules
 from features.tags.declared import Goods, Words
@@ -72,7 +72,7 @@ def test_what_she_does_with_a_kind_of_goods_is_counted_by_hand(home: Settings) -
     lake = Lake(home)
     with built.prepared() as connection:
         found = goods.describe(
-            connection, lake, lake.manifest(), table.midnight_sql(AS_OF, ZONE), (BABY,)
+            connection, lake, lake.manifest(), identities.midnight_sql(AS_OF, ZONE), (BABY,)
         )
         goods.measure(connection, found.places, wanted)
         row = connection.execute("select * from tag_goods").df().iloc[0].to_dict()
