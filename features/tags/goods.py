@@ -66,9 +66,10 @@ MEASURES: dict[str, Column] = {
                f"{_log_share('lines_182d', 'all_lines_182d')} - "
                f"{_log_share('(lines - lines_182d)', '(all_lines - all_lines_182d)')}"),
         Column("discount_share_364d", "share", "taken off the full price",
-               "discount_cents / nullif(cast(gross_cents as double), 0)"),
+               "discount_cents / nullif(cast(gross_cents as double), 0)", needs=("discount",)),
         Column("discount_index_364d", "index", "discount over the programme's on the same goods",
-               "1000.0 * discount_cents / nullif(expected_discount_milli, 0)"),
+               "1000.0 * discount_cents / nullif(expected_discount_milli, 0)",
+               needs=("discount",)),
         Column("price_index_364d", "index", "price over the programme's in the same categories",
                "1000.0 * priced_cents / nullif(expected_milli, 0)"),
         Column("category_count_364d", "categories", "different categories",
@@ -316,11 +317,16 @@ def matcher(goods: Goods) -> Callable[[str, str], bool]:
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Match any of the words: whole ones in Latin script, with or without a plural s."""
+    """Match any of the words: whole ones in Latin script, with or without a plural s.
+
+    A word that runs into a number is a code: "cat0" and "cat_12" are categories, and no cats.
+    """
     if not words:
         return None
     parts = [
-        rf"(?<![a-z]){re.escape(word)}(?:e?s)?(?![a-z])" if word.isascii() else re.escape(word)
+        rf"(?<![a-zà-ÿ0-9]){re.escape(word)}(?:e?s)?(?![a-zà-ÿ]|[_-]?[0-9])"
+        if word.isascii()
+        else re.escape(word)
         for word in words
     ]
     return re.compile("|".join(parts), re.IGNORECASE)
