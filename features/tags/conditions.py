@@ -5,13 +5,14 @@ has an enter side and an exit side: who holds the tag already is asked the loose
 that trembles about the threshold does not move her in and out.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from features import engine
-from features.tags.thresholds import Level, Quantile, Scope
+from features.tags.thresholds import Level, Measured, Quantile, Scope
 
 # Of a share of the members or a quantile; the ends would hold everybody or nobody.
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -95,14 +96,48 @@ class Compare(Part):
         return level(enter), level(enter if self.exit is None else self.exit)
 
     def other_end(self, support: str, least: float) -> Level | None:
-        """Return the lowest value for `top`, the highest for `bottom`: whoever has it is neither.
+        """Return the value that everybody reaches: the lowest for `>=`, the highest for `<=`.
 
-        Where most members have one value, a share of them ends within the tie.
+        Only of thresholds that are measured. Where most members have one value, a share of them
+        or a quantile ends within the tie.
         """
-        if self.top is None and self.bottom is None:
+        if self.top is None and self.bottom is None and self.of_quantile is None:
             return None
-        share = 0.0 if self.top is not None else 1.0
+        share = 0.0 if self.sense == ">=" else 1.0
         return Level(1.0, Quantile(self.column, self.over, share, support, least))
+
+    def bounds(self, scope: Measured) -> tuple[float, float, float | None] | None:
+        """Return the value to enter, the one to stay, and one that is neither, if any.
+
+        None where it cannot be judged: there is nothing to measure, or the threshold is one that
+        everybody reaches.
+        """
+        enter, stay = (
+            level.measured(scope.quantiles) for level in self.levels(scope.support, scope.least)
+        )
+        if enter is None or stay is None:
+            return None
+        # A multiple of a quantile below zero turns the band round: staying is never stricter.
+        stay = min(enter, stay) if self.sense == ">=" else max(enter, stay)
+        if (level := self.other_end(scope.support, scope.least)) is None:
+            return enter, stay, None
+        end = level.measured(scope.quantiles)
+        if end is None:
+            return None
+        if self.of_quantile is None:
+            return enter, stay, end
+        vacuous = enter <= end if self.sense == ">=" else enter >= end
+        return None if vacuous else (enter, stay, None)
+
+    def unjudged(self, scope: Measured) -> str | None:
+        """Return why it cannot be judged in this programme; None where it can."""
+        if self.bounds(scope) is not None:
+            return None
+        read = self.column if self.over is None else f"{self.column} over {self.over}"
+        enter = self.levels(scope.support, scope.least)[0].measured(scope.quantiles)
+        if enter is None:
+            return f"{read} is not known of the members, or is 0 of most: nothing to compare with"
+        return f"everybody's {read} reaches {enter:g}: it tells nobody apart"
 
     def columns(self) -> Iterator[str]:
         """Yield the columns it reads."""
@@ -116,22 +151,16 @@ class Compare(Part):
 
     def sql(self, scope: Scope) -> str:
         """Return SQL that is true or false, never null."""
-        enter, stay = (
-            level.measured(scope.quantiles) for level in self.levels(scope.support, scope.least)
-        )
-        if enter is None or stay is None:
+        bounds = self.bounds(scope)
+        if bounds is None:
             return "false"
-        # A multiple of a quantile below zero turns the band round: staying is never stricter.
-        stay = min(enter, stay) if self.sense == ">=" else max(enter, stay)
+        enter, stay, neither = bounds
         threshold = number(enter)
         if stay != enter:
             threshold = f"case when {scope.held} then {number(stay)} else {number(enter)} end"
         asked = f"{self.value()} {self.sense} {threshold}"
-        if (end := self.other_end(scope.support, scope.least)) is not None:
-            value = end.measured(scope.quantiles)
-            if value is None:
-                return "false"
-            asked += f" and {self.value()} <> {number(value)}"
+        if neither is not None:
+            asked += f" and {self.value()} <> {number(neither)}"
         return f"coalesce({asked}, false)"
 
 
@@ -168,10 +197,10 @@ class Holds(Part):
         return scope.holds(self.tag)
 
 
-class _Group(Part):
+class _Group(Part, ABC):
+    @abstractmethod
     def parts(self) -> "tuple[Condition, ...]":
         """Return the conditions inside."""
-        raise NotImplementedError
 
     def columns(self) -> Iterator[str]:
         """Yield the columns its parts read."""
@@ -225,6 +254,9 @@ class Not(_Group):
 
     def sql(self, scope: Scope) -> str:
         """Return SQL that is true or false, never null."""
+        # What cannot be judged is not true, and neither is its contrary.
+        if unjudged(self.not_, scope) is not None:
+            return "false"
         return f"(not {self.not_.sql(scope)})"
 
 
@@ -261,6 +293,18 @@ def walk(condition: Condition) -> Iterator[Condition]:
     if isinstance(condition, _Group):
         for part in condition.parts():
             yield from walk(part)
+
+
+def unjudged(condition: Condition, scope: Measured) -> str | None:
+    """Return why a condition is fulfilled by nobody in this programme, whoever they are."""
+    if isinstance(condition, Compare):
+        return condition.unjudged(scope)
+    if not isinstance(condition, _Group):
+        return None
+    reasons = [unjudged(part, scope) for part in condition.parts()]
+    if isinstance(condition, AnyOf) and None in reasons:
+        return None
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def value_sql(column: str, over: str | None = None) -> str:
