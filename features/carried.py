@@ -23,7 +23,9 @@ _FACTS = {
     "size": ("products", "size is not null"),
 }
 TIME_OF_DAY = "time of day"
-FACTS = frozenset({*_FACTS, TIME_OF_DAY})
+# Where nearly every basket has one line, the large ones are the small ones.
+SIZES = "baskets of several lines"
+FACTS = frozenset({*_FACTS, TIME_OF_DAY, SIZES})
 
 
 def carried(
@@ -37,6 +39,7 @@ def carried(
 
     Parameters
     ----------
+    connection : with the relations of a snapshot prepared
     midnight : SQL of the instant at which `as_of` begins
     """
     asked = {
@@ -47,6 +50,7 @@ def carried(
     baskets = rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)
     day = f"date {engine.text(as_of)}"
     asked[TIME_OF_DAY] = f"select 1 from ({baskets}) where known_on < {day} and hour is not null"
+    asked[SIZES] = "select 1 from reference_programme where large_lines > small_lines"
     return frozenset(
         fact
         for fact, rows in asked.items()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from features.carried import TIME_OF_DAY
 from features.group import Column, FeatureGroup
 
 _HALF = "days_ago <= 182"
@@ -28,7 +29,7 @@ WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "s
 # Baskets whose hour is known: a date without a time of day is of no part of the day.
 _N = f"sum(timed_orders) filter (where {_HALF})"
 _TIMED = f"nullif(cast({_N} as double), 0)"
-_HOUR = ("time of day",)
+_HOUR = (TIME_OF_DAY,)
 _UNTIMED = "no basket with a known time of day, last 182 days"
 
 

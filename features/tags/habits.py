@@ -5,6 +5,7 @@ one SELECT a group over the prepared relations, and like segments they may look 
 `{as_of}` stands for the day.
 """
 
+from features.carried import SIZES, TIME_OF_DAY
 from features.group import Column, FeatureGroup
 from features.tags.feeds import CAMPAIGNS
 from features.times import DAYPARTS
@@ -13,7 +14,7 @@ _182, _364 = "days_ago <= 182", "days_ago <= 364"
 _WEEKDAY, _WEEKEND = "weekday between 1 and 5", "weekday in (0, 6)"
 _MORNING, _LUNCH, _EVENING = (DAYPARTS[part].test for part in ("early", "lunch", "evening"))
 _FROM_FIVE = "(hour >= 17 or hour < 5)"
-_DISCOUNT, _COUPON = ("discount",), ("coupon",)
+_DISCOUNT, _COUPON, _SIZES = ("discount",), ("coupon",), (SIZES,)
 _LARGE, _SMALL = "lines >= large_lines", "lines <= small_lines"
 
 
@@ -31,7 +32,8 @@ def _share(test: str, window: str = _182, among: str = "true") -> str:
 def _hours(name: str, meaning: str, test: str, among: str = "true") -> Column:
     """Return a share of the baskets whose hour is known."""
     sql = _share(test, among=f"hour is not null and {among}")
-    return Column(name, "share", meaning, sql, needs=("time of day",))
+    sizes = () if among == "true" else _SIZES
+    return Column(name, "share", meaning, sql, needs=(TIME_OF_DAY, *sizes))
 
 
 def _spend_share(test: str, window: str = _182) -> str:
@@ -47,14 +49,16 @@ ORDERS = FeatureGroup(
     rows="""select o.*, p.small_lines, p.large_lines
         from member_orders o cross join reference_programme p where o.lines > 0""",
     columns=(
-        Column("large_orders_182d", "orders", "large baskets", _count(_LARGE), absent=0),
-        Column("small_orders_182d", "orders", "small baskets", _count(_SMALL), absent=0),
+        Column("large_orders_182d", "orders", "large baskets", _count(_LARGE), absent=0,
+        needs=_SIZES),
+        Column("small_orders_182d", "orders", "small baskets", _count(_SMALL), absent=0,
+        needs=_SIZES),
         Column("weekend_large_share_182d", "share", "of large baskets bought at the weekend",
-               _share(_WEEKEND, among=_LARGE)),
+               _share(_WEEKEND, among=_LARGE), needs=_SIZES),
         Column("large_spend_share_182d", "share", "of spend in large baskets",
-               _spend_share(_LARGE)),
+               _spend_share(_LARGE), needs=_SIZES),
         Column("small_spend_share_182d", "share", "of spend in small baskets",
-               _spend_share(_SMALL)),
+               _spend_share(_SMALL), needs=_SIZES),
         Column("weekend_spend_share_182d", "share", "of spend at the weekend",
                _spend_share(_WEEKEND)),
         _hours("after_work_share_182d", "of baskets, Monday to Friday, 17 to 20 o'clock",
@@ -86,9 +90,10 @@ ORDERS = FeatureGroup(
         _hours("small_evening_share_182d", "of small baskets from 17 o'clock",
                _FROM_FIVE, _SMALL),
         Column("single_line_share_182d", "share", "of baskets with one line",
-               _share("lines = 1")),
+               _share("lines = 1"), needs=_SIZES),
         Column("huge_basket_share_182d", "share",
-               "of baskets twice the size of a large one", _share("lines >= 2 * large_lines")),
+               "of baskets twice the size of a large one", _share("lines >= 2 * large_lines"),
+               needs=_SIZES),
         Column("payday_share_364d", "share",
                "of baskets on the 1st to 3rd and 15th to 17th of a month",
                _share("(month_day <= 3 or month_day between 15 and 17)", _364)),
@@ -115,14 +120,14 @@ ORDERS = FeatureGroup(
         Column("coupon_cents_364d", "cents", "paid with coupons",
                f"coalesce(sum(coupon_cents) filter (where {_364}), 0)", absent=0, needs=_COUPON),
         Column("coupon_large_share_364d", "share", "of large baskets with a coupon",
-               _share("coupon_cents > 0", _364, _LARGE), needs=_COUPON),
+               _share("coupon_cents > 0", _364, _LARGE), needs=(*_COUPON, *_SIZES)),
         Column("deal_small_share_364d", "share", "of small baskets with a quarter off or more",
                _share("discount_cents >= 0.25 * (net_cents + discount_cents) "
-                      "and discount_cents > 0", _364, _SMALL), needs=_DISCOUNT),
+                      "and discount_cents > 0", _364, _SMALL), needs=(*_DISCOUNT, *_SIZES)),
         Column("large_discount_share_364d", "share", "that the shop took off large baskets",
                f"sum(discount_cents) filter (where {_LARGE} and {_364}) / nullif(cast(sum("
                f"net_cents + discount_cents) filter (where {_LARGE} and {_364}) as double), 0)",
-               needs=_DISCOUNT),
+               needs=(*_DISCOUNT, *_SIZES)),
         Column("weekend_discount_share_364d", "share", "that the shop took off at the weekend",
                f"sum(discount_cents) filter (where {_WEEKEND} and {_364}) / nullif(cast(sum("
                f"net_cents + discount_cents) filter (where {_WEEKEND} and {_364}) as double), 0)",
@@ -176,10 +181,10 @@ STORES = FeatureGroup(
         Column("home_store_large_share_364d", "share",
                "of large baskets in the most visited store",
                "max(large_364d) filter (where place = 1) "
-               "/ nullif(cast(sum(large_364d) as double), 0)"),
+               "/ nullif(cast(sum(large_364d) as double), 0)", needs=_SIZES),
         Column("away_small_share_364d", "share", "of small baskets in other stores",
                "1 - max(small_364d) filter (where place = 1) "
-               "/ nullif(cast(sum(small_364d) as double), 0)"),
+               "/ nullif(cast(sum(small_364d) as double), 0)", needs=_SIZES),
         Column("away_weekend_share_364d", "share", "of weekend baskets in other stores",
                "1 - max(weekend_364d) filter (where place = 1) "
                "/ nullif(cast(sum(weekend_364d) as double), 0)"),

@@ -22,7 +22,8 @@ FALSELY = {
     "full_price_often": "discount", "one_store_only": "store", "many_channels": "channel",
     "night_owl": "time of day", "large_packs": "size", "own_brand_sceptic": "private_label",
     "coupon_dabbler": "coupon", "cat_home": "category", "worth_a_contact": "contacts",
-    "points_saver": "points", "reviewer": "events",
+    "stock_up_shopper": "several lines", "top_up_shopper": "several lines",
+    "weekly_big_shop": "several lines", "points_saver": "points", "reviewer": "events",
 }  # fmt: skip
 NEEDS_NOTHING_MORE = ("settled_member", "top_spender", "weekend_shopper", "every_month")
 
