@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import duckdb
@@ -169,11 +169,7 @@ def measure(
     places : (category, goods id)
     wanted : (goods id, measure), in column order
     """
-    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
-    ids = {goods for goods, _ in wanted}
-    kept = [pair for pair in places if pair[1] in ids]
-    if kept:
-        connection.executemany("insert into tag_places values (?, ?)", kept)
+    make_places(connection, places, {goods for goods, _ in wanted})
     # 0 is whatever is of no kind asked for.
     connection.execute(
         """create or replace temp table tag_numbers as
@@ -203,6 +199,22 @@ def measure(
     connection.execute("drop table if exists tag_categories")
     _pivot(connection, wanted)
     connection.execute("drop table tag_goods_long")
+
+
+def make_places(
+    connection: duckdb.DuckDBPyConnection, places: tuple[tuple[str, str], ...], ids: Collection[str]
+) -> None:
+    """Make the temp table `tag_places`: which categories are of the kinds of goods asked for.
+
+    Parameters
+    ----------
+    places : (category, goods id)
+    ids : of the goods asked for
+    """
+    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
+    kept = [pair for pair in places if pair[1] in ids]
+    if kept:
+        connection.executemany("insert into tag_places values (?, ?)", kept)
 
 
 def _lines(connection: duckdb.DuckDBPyConnection) -> str:

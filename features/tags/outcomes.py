@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import duckdb
 
 from features import engine
+from features.tags.goods import make_places
 from features.times import DAYPARTS, WEEKDAYS
 from programme.errors import InputRefused
 
@@ -139,10 +140,7 @@ def measure(
     goods : kinds of goods asked for, by id
     places : (category, goods id)
     """
-    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
-    kept = [pair for pair in places if pair[1] in goods]
-    if kept:
-        connection.executemany("insert into tag_places values (?, ?)", kept)
+    make_places(connection, places, goods)
     bought = ", ".join(
         f"max(1.0) filter (where goods = {engine.text(one)}) as {engine.name(GOODS_PREFIX + one)}"
         for one in goods

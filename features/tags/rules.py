@@ -242,7 +242,7 @@ def _checked(
         _refuse_unheld(tag, tags, where)
     ordered = _ordered(tags)
     on = tuple(tag for tag in ordered if sensitive or tag.sensitivity == "none")
-    off = tuple(tag for tag in ordered if tag not in on)
+    off = tuple(tag for tag in ordered if not (sensitive or tag.sensitivity == "none"))
     return Rules(families, goods, on, off, reads)
 
 

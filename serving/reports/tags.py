@@ -1,5 +1,6 @@
 """Tags on the terminal: how many hold what, why one member does, and how good each tag is."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from programme.calendar import parse_day
 from programme.settings import Settings, open_programme
 from serving.reports.terminal import PLAIN
 
+# Of the reasons why tags are absent, the commonest; all of them are kept beside the tags.
+REASONS_SHOWN = 5
 Judged = tuple[Report, Tagged, Path]
 
 
@@ -61,7 +64,10 @@ def show_tags(console: Console, built: Tagged) -> None:
     console.print(table)
     if built.rules.off:
         console.print(f"{len(built.rules.off)} sensitive tags are off; --sensitive turns them on.")
-    console.print(f"Kept in {built.path}", **PLAIN)
+    for reason, number in Counter(built.meta["absent"].values()).most_common(REASONS_SHOWN):
+        words = "1 tag is" if number == 1 else f"{number} tags are"
+        console.print(f"{words} absent: {reason}.", **PLAIN)
+    console.print(f"Kept in {built.path}; meta.json says of every absent tag why", **PLAIN)
 
 
 def show_member(
