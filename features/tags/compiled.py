@@ -8,7 +8,8 @@ import duckdb
 from features import engine
 from features.tags import conditions, habits
 from features.tags.columns import Known
-from features.tags.conditions import Compare, number, value_sql, walk
+from features.tags.comparison import Compare, number, value_sql
+from features.tags.conditions import walk
 from features.tags.declared import Tag
 from features.tags.goods import MEASURES
 from features.tags.rules import asked

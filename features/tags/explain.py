@@ -15,12 +15,12 @@ import duckdb
 from features import engine
 from features.tags import columns
 from features.tags.columns import Known
+from features.tags.comparison import Compare
 from features.tags.compiled import staying_support
 from features.tags.conditions import (
     AllOf,
     Among,
     AnyOf,
-    Compare,
     Condition,
     Holds,
     Not,

@@ -16,7 +16,8 @@ import pandas as pd
 from features import engine, snapshot, table
 from features.lake import Lake
 from features.segments import segmentation
-from features.tags import goods, outcomes, store
+from features.tags import catalogue as catalogues
+from features.tags import outcomes, store
 from features.tags.figures import Booleans, Doubles, Lift, duplicates, flip_rate, lift
 from features.tags.store import Tagged
 from programme.errors import InputRefused
@@ -174,7 +175,7 @@ def _outcomes(settings: Settings, as_of: date, later: date, tagged: Tagged) -> p
         zone = taken.programme.timezone
         # The programme's own tables stay those of the tags' day: they are the yardstick.
         table.prepare(connection, lake, manifest, later, zone, frozen=taken.reference)
-        catalogue = goods.describe(
+        catalogue = catalogues.describe(
             connection, lake, manifest, table.midnight_sql(later, zone), tagged.rules.goods
         )
         places = catalogue.places_of(tagged.rules.goods)

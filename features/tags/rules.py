@@ -10,10 +10,11 @@ from typing import Any
 
 from features.carried import lacking
 from features.tags import columns, declared, outcomes
+from features.tags.catalogue import Catalogue, taken
 from features.tags.columns import Known
-from features.tags.conditions import Among, Compare, Holds, walk
+from features.tags.comparison import Compare
+from features.tags.conditions import Among, Holds, walk
 from features.tags.declared import Declaration, Family, Goods, RulesFile, Tag
-from features.tags.goods import Catalogue, taken
 from features.tags.templates import expanded
 from programme.errors import InputRefused
 

@@ -22,9 +22,9 @@ from features.carried import carried
 from features.lake import Lake
 from features.snapshot import Snapshot
 from features.tags import columns, compiled, goods, habits, rules
+from features.tags.catalogue import Catalogue, describe
 from features.tags.compiled import Sources
 from features.tags.declared import Tag
-from features.tags.goods import Catalogue
 from features.tags.rules import Rules, definition
 from programme.errors import InputRefused
 from programme.files import sha256_of, sync_file, sync_folder, write_json
@@ -150,7 +150,7 @@ class _Making:
             self.connection: duckdb.DuckDBPyConnection = connection
             self.progress("matching categories with kinds of goods")
             kinds = rules.read(self.settings.home).goods
-            yield goods.describe(connection, lake, manifest, self._midnight, kinds)
+            yield describe(connection, lake, manifest, self._midnight, kinds)
 
     def carried(self) -> frozenset[str]:
         """Return the tables and facts of which something was known; ask while it is open."""

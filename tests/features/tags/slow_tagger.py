@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from features.tags.conditions import AllOf, Among, AnyOf, Compare, Condition, Holds, Not
+from features.tags.comparison import Compare
+from features.tags.conditions import AllOf, Among, AnyOf, Condition, Holds, Not
 from features.tags.declared import Tag
 
 Row = Mapping[str, Any]

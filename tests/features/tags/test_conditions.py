@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from features.tags import compiled
-from features.tags.conditions import Compare
+from features.tags.comparison import Compare
 from features.tags.declared import Declaration
 from features.tags.rules import Rules
 from features.tags.thresholds import Quantile

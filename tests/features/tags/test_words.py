@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from features.tags import rules
-from features.tags.conditions import Compare
+from features.tags.comparison import Compare
 from features.tags.declared import Tag
 
 TAGS = rules.read().expand(None, sensitive=True).tags
