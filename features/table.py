@@ -23,7 +23,7 @@ from features.reference import Reference
 from features.response import RESPONSE
 from features.returns import RETURNS
 from features.seasons import SEASONS
-from features.times import TIMES
+from features.times import DAYPARTS, TIMES
 
 GROUPS: tuple[FeatureGroup, ...] = (
     PURCHASES, PROMOTIONS, RETURNS, CADENCE, SEASONS, PREFERENCES, BRANDS, PLACES, TIMES, BASKETS,
@@ -83,6 +83,9 @@ MEMBER_ORDERS = """
 # One row per member and day. A basket counts as bought while it holds a line that was not
 # returned or taken back.
 _BOUGHT = "lines > 0"
+_DAYPARTS = ", ".join(
+    f"count(*) filter (where {part.test}) as {name}_orders" for name, part in DAYPARTS.items()
+)
 _OFF = "discount_cents / nullif(cast(net_cents + discount_cents as double), 0)"
 MEMBER_DAYS = f"""
     select m.member_id, d.* from (
@@ -92,11 +95,7 @@ MEMBER_DAYS = f"""
                count(*) filter (where {_BOUGHT}) as bought,
                sum(lines) as lines, sum(return_lines) as return_lines,
                sum(hour) as hour_sum, sum(cast(hour as integer) * hour) as hour_squared,
-               count(*) filter (where hour between 5 and 10) as early_orders,
-               count(*) filter (where hour between 11 and 13) as lunch_orders,
-               count(*) filter (where hour between 14 and 16) as afternoon_orders,
-               count(*) filter (where hour between 17 and 20) as evening_orders,
-               count(*) filter (where hour >= 21 or hour < 5) as night_orders,
+               count(hour) as timed_orders, {_DAYPARTS},
                count(*) filter (where return_lines > 0) as return_orders,
                count(*) filter (where {_BOUGHT} and coupon_cents > 0) as coupon_orders,
                count(*) filter (where {_BOUGHT} and discount_cents > 0) as discount_orders,

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from features.tags.conditions import ColumnName, Condition, Part
+from features.tags.comparison import ColumnName, Part
+from features.tags.conditions import Condition
 from programme.errors import InputRefused
 from programme.faults import in_words
 

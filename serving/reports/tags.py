@@ -1,5 +1,6 @@
 """Tags on the terminal: how many hold what, why one member does, and how good each tag is."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ from programme.settings import Settings, open_programme
 from programme.words import label
 from serving.reports.terminal import PLAIN
 
+# Of the reasons why tags are absent, the commonest; all of them are kept beside the tags.
+REASONS_SHOWN = 5
 Judged = tuple[Report, Tagged, Path]
 
 
@@ -60,6 +63,10 @@ def show_tags(console: Console, built: Tagged, language: str) -> None:
     console.print(table)
     if built.rules.off:
         console.print(label("tags.off", language, tags=str(len(built.rules.off))), **PLAIN)
+    stop = label("segments.stop", language)
+    for reason, number in Counter(built.meta["absent"].values()).most_common(REASONS_SHOWN):
+        told = label("tags.absent", language, absent_tags=number, reason=reason)
+        console.print(f"{told}{stop}", **PLAIN)
     console.print(label("written.kept", language, path=str(built.path)), **PLAIN)
 
 

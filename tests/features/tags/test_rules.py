@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from features.tags import rules
+from features.tags.catalogue import Catalogue, own_category
 from features.tags.conditions import walk
-from features.tags.goods import Catalogue, own_category
 from programme.errors import InputRefused
 from tests.features.tags.declaring import GOODS, HEAD, declared, ruled, tag
 
