@@ -1,20 +1,18 @@
 """The command line: thin, one verb per package. `perennial --help` lists them."""
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from programme.errors import InputRefused, PerennialError
+from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
+from serving.reports.asked import check_tags, refuse_together
+from serving.reports.console import answer, console, ends_on_request, progress
 
 if TYPE_CHECKING:
     from features.segments.rfm import Cuts
@@ -35,11 +33,6 @@ app = typer.Typer(
     "PERENNIAL_HOME.\n\n"
     "Example: perennial --home var/cdnow ingest cdnow",
 )
-# Where nobody watches (a file, a pipe, CI) a table is not squeezed into 80 columns.
-_WIDTH = None if sys.stdout.isatty() else 132
-console = Console(width=_WIDTH)
-complaints = Console(stderr=True, width=_WIDTH)
-
 HomeOption = Annotated[
     Path | None,
     typer.Option(
@@ -81,8 +74,8 @@ def ingest(
     from serving.reports.terminal import show_ingested
 
     settings = _settings(home)
-    with _progress("ingest") as progress:
-        done = take(open_source(what, mapping), settings, datetime.now(UTC), progress)
+    with progress("ingest") as tell:
+        done = take(open_source(what, mapping), settings, datetime.now(UTC), tell)
     show_ingested(console, done)
 
 
@@ -96,6 +89,7 @@ def features(
 ) -> None:
     """Build the feature snapshot of one day, or show the one that is there."""
     if listed:
+        refuse_together("--list", {"--as-of": as_of}, "every day has the same columns.")
         from features.listing import as_markdown
 
         sys.stdout.write(as_markdown())
@@ -105,11 +99,11 @@ def features(
     from serving.reports.terminal import show_snapshot
 
     settings = _settings(home)
-    with _progress("features") as progress:
+    with progress("features") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
-        progress(f"building {day}")
-        built = snapshot.build(settings, day, progress)
-        progress("listing the products members bought")
+        tell(f"building {day}")
+        built = snapshot.build(settings, day, tell)
+        tell("listing the products members bought")
         built.products()
     show_snapshot(console, built)
 
@@ -145,29 +139,26 @@ def segments(
     from features.segments import report, segmentation
     from features.segments.rfm import QUINTILES, Cuts
     from programme.calendar import parse_day
-    from serving.reports.terminal import PLAIN, show_segments
+    from serving.reports import segments as shown
 
     settings = _settings(home)
-    for path in (out, moved):
+    for path, formats in ((out, exports.FORMATS), (moved, exports.FORMATS), (html, shown.PAGES)):
         if path is not None:
-            exports.check(path)
+            exports.check(path, formats)
     _check_language(language)
     chosen = Cuts.read(cuts) if cuts is not None else QUINTILES
-    with _progress("segments") as progress:
+    with progress("segments") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
-        earlier = _earlier_segments(settings, day, against, chosen, progress)
-        made = segmentation.build(settings, day, progress, cuts=chosen)
-        progress("drawing the map")
-        page = html or settings.home / "reports" / f"segments-{day}.html"
+        earlier = _earlier_segments(settings, day, against, chosen, tell)
+        made = segmentation.build(settings, day, tell, cuts=chosen)
+        tell("drawing the map")
+        page = html or shown.page_of(settings.home, day, language)
         report.write(made, earlier, language, page)
-    show_segments(console, made, earlier, language)
-    if out is not None:
-        exports.write(made.members_sql, out)
-        console.print(f"Every member: {out}", **PLAIN)
-    if moved is not None:
-        exports.write(made.transitions_sql, moved)
-        console.print(f"Who moved: {moved}", **PLAIN)
-    console.print(f"Map and tables: {page}", **PLAIN)
+        for path, rows in ((out, made.members_sql), (moved, made.transitions_sql)):
+            if path is not None:
+                exports.write(rows, path)
+    shown.show_segments(console, made, earlier, language)
+    shown.show_places(console, {"members": out, "moved": moved, "page": page}, language)
 
 
 @app.command(epilog="Example: perennial profile 1145 --home var/completejourney")
@@ -186,16 +177,16 @@ def profile(
     from features.segments import segmentation
     from features.tags import store
     from programme.calendar import parse_day
-    from serving.reports.terminal import show_profile
+    from serving.reports.segments import show_profile
 
     settings = _settings(home)
     _check_language(language)
-    with _progress("profile") as progress:
+    with progress("profile") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
-        taken = snapshot.build(settings, day, progress)
+        taken = snapshot.build(settings, day, tell)
         profiles.check(member, taken)
-        made = segmentation.build(settings, day, progress)
-        tagged = store.build(settings, day, progress, segments=made.members_file)
+        made = segmentation.build(settings, day, tell)
+        tagged = store.build(settings, day, tell, segments=made.members_file)
         found = profiles.of(member, taken, made, tagged)
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n")
@@ -217,12 +208,12 @@ def tags(
         bool,
         typer.Option(
             "--report",
-            help="Judge every tag: coverage, flips, lift. Left out --as-of: the last day whose "
-            "next four weeks are known.",
+            help="Judge every tag: coverage, flips, lift; the files land in reports/ of the home. "
+            "Left out --as-of: the last day whose next four weeks are known.",
         ),
     ] = False,
     listed: Annotated[
-        bool, typer.Option("--list", help="Print every tag as Markdown; nothing is built.")
+        bool, typer.Option("--list", help="Print every tag as Markdown, in both languages.")
     ] = False,
     sensitive: Annotated[
         bool, typer.Option("--sensitive", help="Turn sensitive tags on for this run.")
@@ -244,6 +235,11 @@ def tags(
 
     settings = _settings(home)
     _check_language(language)
+    given = {
+        "--member": member, "--out": out, "--segments": segments, "--as-of": as_of,
+        "--sensitive": sensitive,
+    }  # fmt: skip
+    check_tags(given, report=report, listed=listed, language=language)
     if out is not None:
         exports.check(out)
     if listed:
@@ -252,23 +248,22 @@ def tags(
         sys.stdout.write(as_markdown(rules.read(settings.home).expand(None)))
         return
     asked = True if sensitive else None
-    with _progress("tags") as progress:
+    with progress("tags") as tell:
         day = shown.day_of(settings, as_of, judged=report)
         if report:
-            judged = shown.judge(settings, day, progress, asked)
+            judged = shown.judge(settings, day, tell, asked)
         else:
-            known = segments or segmentation.build(settings, day, progress).members_file
-            built = store.build(settings, day, progress, segments=known, sensitive=asked)
+            known = segments or segmentation.build(settings, day, tell).members_file
+            built = store.build(settings, day, tell, segments=known, sensitive=asked)
     if report:
-        shown.show_report(console, *judged)
+        shown.show_report(console, *judged, language)
         return
     if member is not None:
         shown.show_member(console, settings, built, member, language)
     else:
-        shown.show_tags(console, built)
+        shown.show_tags(console, built, language)
     if out is not None:
-        held = exports.write(built.held_sql(), out)
-        console.print(f"{held:,} tags held, written to {out}", markup=False)
+        shown.show_written(console, exports.write(built.held_sql(), out), out, language)
 
 
 @app.command(epilog="Example: perennial train churn --config experiments/churn_28d/config.toml")
@@ -286,8 +281,8 @@ def train(
     from training.train import train as run
 
     settings = _settings(home)
-    with _ends_on_request(), _progress("train") as progress:
-        boards = run(settings, read_config(config), targets or None, datetime.now(UTC), progress)
+    with ends_on_request(), progress("train") as tell:
+        boards = run(settings, read_config(config), targets or None, datetime.now(UTC), tell)
     for board in boards:
         show_leaderboard(console, board)
 
@@ -314,12 +309,12 @@ def retrain(
 
     settings, limits = _settings(home), read_config(config)
     boards: list[dict[str, Any]] = []
-    with _ends_on_request(), _progress("retrain") as progress:
+    with ends_on_request(), progress("retrain") as tell:
         if dry_run:
-            reviews = trigger.review(settings, limits, targets or None, progress)
+            reviews = trigger.review(settings, limits, targets or None, tell)
         else:
             reviews, boards = trigger.retrain(
-                settings, limits, targets or None, datetime.now(UTC), progress
+                settings, limits, targets or None, datetime.now(UTC), tell
             )
     show_reviews(console, reviews)
     for board in boards:
@@ -418,8 +413,8 @@ def score(
     from serving.reports.terminal import show_scores
 
     settings = _settings(home)
-    with _progress("score") as progress:
-        scored = score_all(settings, parse_day(as_of) if as_of else None, out, progress)
+    with progress("score") as tell:
+        scored = score_all(settings, parse_day(as_of) if as_of else None, out, tell)
     show_scores(console, scored)
 
 
@@ -476,7 +471,7 @@ def _earlier_segments(
     day: date,
     against: str | None,
     cuts: "Cuts",
-    progress: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> "Segmentation | None":
     """Return the segments of an earlier day: the one asked for, or the latest there is."""
     from features.segments import segmentation
@@ -489,52 +484,12 @@ def _earlier_segments(
         raise InputRefused(
             f"--against {then} is not before {day}. No segments were made. Name an earlier day."
         )
-    return segmentation.build(settings, then, progress, cuts=cuts)
-
-
-@contextmanager
-def _ends_on_request() -> Iterator[None]:
-    """Let a polite request to end (SIGTERM) unwind as Ctrl-C does, so that a run says it failed."""
-
-    def end(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _progress(verb: str) -> Iterator[Callable[[str], None]]:
-    """Show what is being done and for how long; a line a step where there is no terminal."""
-    if not complaints.is_terminal:
-        yield lambda step: complaints.print(f"{verb}: {step}", markup=False, soft_wrap=True)
-        return
-    words = TextColumn("{task.description}", markup=False)
-    columns = (SpinnerColumn(), words, TimeElapsedColumn())
-    with Progress(*columns, console=complaints, transient=True) as bar:
-        task = bar.add_task(verb)
-        yield lambda step: bar.update(task, description=f"{verb}: {step}")
+    return segmentation.build(settings, then, tell, cuts=cuts)
 
 
 def main() -> None:
-    """Run a command; an error we raise on purpose is one clear line, not a traceback."""
-    try:
-        app(prog_name="perennial")
-    except PerennialError as error:
-        complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        complaints.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complaints.print("Stopped. What was not finished was not kept; run the command again.")
-        sys.exit(130)
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        complaints.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        said = f"{error}. The command did not end. Name a place that can be written to."
-        complaints.print(said, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+    """Run a command; see `answer` for how it may end."""
+    answer(lambda: app(prog_name="perennial"))
 
 
 if __name__ == "__main__":

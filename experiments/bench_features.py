@@ -31,7 +31,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from features import contracts, engine, table
+from features import contracts, engine, identities, table
 from features.ingest import ingest
 from features.lake import Batch, Lake, Manifest
 from features.rollup_writer import RollupWriter
@@ -215,7 +215,7 @@ def _work(
 ) -> Callable[[duckdb.DuckDBPyConnection], pd.DataFrame | None]:
     lines = lake.rows_sql("purchases", manifest)
     programme = open_programme(settings)
-    now = table.midnight_sql(AS_OFS[0], programme.timezone)
+    now = identities.midnight_sql(AS_OFS[0], programme.timezone)
     scratch = settings.home / "tmp" / "bench"
 
     def scan(connection: duckdb.DuckDBPyConnection) -> None:

@@ -24,6 +24,7 @@ BRANDS = FeatureGroup(
     meaning="shares, breadth and entropy of brands",
     rows=_ROWS,
     reads=("purchases", "products"),
+    needs=("brand",),
     empty="nothing bought of a known brand, last 364 days",
     by_line=True,
     key="member_no",

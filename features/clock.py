@@ -57,7 +57,8 @@ def clock_of(connection: duckdb.DuckDBPyConnection, timezone: str, rows: str) ->
     ).fetchall()[0]
     if first is None:
         first = last = datetime(1970, 1, 1)  # noqa: DTZ001 - stored instants are naive UTC
-    return local_clock(timezone, first, last)
+    # The moment before the first of them is asked for, too: see `rollups.hour_sql`.
+    return local_clock(timezone, first - timedelta(seconds=1), last)
 
 
 def _offset_changes(

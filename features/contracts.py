@@ -167,7 +167,7 @@ CAMPAIGNS = Table(
         Field("products", "text", "product_ids, as a JSON list", longest=JSON_LENGTH_MAX),
         _KNOWN,
     ),
-    faults=(("ends_at <= starts_at", "out_of_range:ends_at"),),
+    faults=(("ends_at <= starts_at", "ends_before_it_begins:ends_at"),),
 )
 CONTACTS = Table(
     "contacts",
@@ -248,6 +248,7 @@ STOCK = Table(
         Field("available", "double", "units on hand", required=True, within=AMOUNT_WITHIN),
         _KNOWN,
     ),
+    faults=(("available < 0", "negative:available"),),
 )
 TABLES = {
     table.name: table
@@ -316,6 +317,9 @@ HOW_TO_FIX = {
     "unknown_kind": "use the contract's word, or translate yours in the mapping: kinds = {...}; "
     "for systems of identities, systems = {...}",
     "out_of_range": "check the unit, the decimal sign and the number of decimals",
+    "negative": "units on hand are none or more: correct the count",
+    "ends_before_it_begins": "ends_at, the first moment after, must lie after starts_at: check "
+    "both columns, or name the last day itself as last_day",
     "not_a_number": "replace NaN or infinity by a number or leave the cell empty",
     "wrong_sign": "points earned are positive, points spent or expired negative: where yours have "
     "no sign, list their words in the mapping: subtracted = [...]",

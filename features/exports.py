@@ -1,6 +1,7 @@
 """Tables for other programs: Parquet as it is, or CSV that a spreadsheet opens safely."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -42,18 +43,39 @@ def write(sql: str, path: Path) -> int:
     return rows
 
 
-def check(path: Path) -> None:
-    """Refuse a file that `write` could not write, before anything long is done for it.
+def check(path: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Refuse a file that could not be written, before anything long is done for it.
+
+    Parameters
+    ----------
+    formats : what its name may end in
 
     Raises
     ------
-    InputRefused : if `path` is a folder or ends in neither .parquet nor .csv
+    InputRefused : if `path` is a folder, ends in none of `formats`, or lies where nothing can
+        be written
     """
-    if path.is_dir() or path.suffix.lower() not in FORMATS:
-        what = "is a folder" if path.is_dir() else "is neither .parquet nor .csv"
+    if path.is_dir() or path.suffix.lower() not in formats:
+        what = "is a folder" if path.is_dir() else f"ends in none of {', '.join(formats)}"
         raise InputRefused(
             f"{path} {what}. Nothing was exported. Name the file, for example "
-            f"{path.with_name('members.csv')}."
+            f"{path.with_name(f'members{formats[-1]}')}."
+        )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place in which no file can be made; missing folders are made when it is written.
+
+    Raises
+    ------
+    InputRefused : if what would hold the file is no folder, or may not be written to
+    """
+    place = next(one for one in path.absolute().parents if one.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        what = "cannot be written to" if place.is_dir() else "is not a folder"
+        raise InputRefused(
+            f"{path} cannot be written: {place} {what}. Nothing was exported. Name another place."
         )
 
 

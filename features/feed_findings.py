@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import duckdb
 
+from features import identities
 from features.finding import Finding
 
 # Some members never buy; that most of a feed's do not means two systems call them differently.
@@ -16,6 +17,8 @@ _WHO = {
     "consents": "member_id",
     "members": "member_id",
 }
+# Feeds that are read as those of whoever the member is now.
+_FOLLOWED = ("contacts", "points")
 _IDENTITIES = """
     select source, source_key, max_by(member_id, known_at) as member_id
     from ({identities}) where sign > 0 group by source, source_key"""
@@ -43,6 +46,20 @@ def judge(
     return found
 
 
+def _successors(tables: Mapping[str, str]) -> str:
+    """Return a SELECT of who was merged into whom, after everything that is known."""
+    day = "cast(known_at as date) as known_on"
+    seen = " union all ".join(
+        f"select source, source_key, {day} from ({tables[one]}) where source_key is not null"
+        for one in ("purchases", "events")
+    )
+    return identities.successors_sql(
+        f"select source, source_key, member_id, known_at, {day} from ({tables['identities']}) "
+        "where sign > 0",
+        seen,
+    )
+
+
 def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, int]:
     """Return two counts; nothing counts as none."""
     one, other = connection.execute(sql).fetchall()[0]
@@ -55,6 +72,8 @@ def _strangers(
     known = _IDENTITIES.format(identities=tables["identities"])
     key = _WHO[table]
     who = f"select {key} as member_id, sign from ({tables[table]}) where {key} is not null"
+    if table in _FOLLOWED:
+        who = identities.with_successor(who, f"({_successors(tables)})")
     if key == "source_key":
         who = f"""select coalesce(i.member_id, r.source_key) as member_id, r.sign
             from ({tables[table]}) r left join known i using (source, source_key)

@@ -17,7 +17,8 @@ class Column:
     `sql` is an aggregate over the rows of its group. `absent` is what it holds for a member the
     group has no rows of; None leaves it empty, and `empty` says when that is, where the group's
     own sentence does not fit. A column with use "report" is shown to people and refused by
-    training: text, and whatever a tier decided.
+    training: text, and whatever a tier decided. `needs` are facts (see `features.carried`) that
+    the programme's data must carry, or what it holds says nothing of anybody.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Column:
     absent: Absent = None
     use: Use = "model"
     empty: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def is_text(self) -> bool:
@@ -44,6 +46,7 @@ class FeatureGroup:
     rows : a SELECT over prepared relations, with the `key`
     columns : in table order
     reads : contract tables without whose rows every column is empty for everybody
+    needs : facts that the programme's data must carry for any of the columns to mean something
     empty : when a column without a number for absence is empty
     by_line : the rows are nearly as many as purchase lines: made for some members at a time
     key : what names the member in them; her number is grouped faster than her name
@@ -54,6 +57,7 @@ class FeatureGroup:
     rows: str
     columns: tuple[Column, ...]
     reads: tuple[str, ...] = ("purchases",)
+    needs: tuple[str, ...] = ()
     empty: str = "nothing to measure it on"
     by_line: bool = False
     key: Literal["member_id", "member_no"] = "member_id"
@@ -70,6 +74,10 @@ class FeatureGroup:
         """Return the group's SELECT: one row per member, the columns in order."""
         listed = ",\n    ".join(f"{column.sql} as {column.name}" for column in self.columns)
         return f"select {self.key},\n    {listed}\nfrom ({self.rows})\ngroup by {self.key}"
+
+    def needed(self, column: Column) -> tuple[str, ...]:
+        """Return the tables and facts that the data must carry for a column to mean something."""
+        return tuple(dict.fromkeys((*self.reads, *self.needs, *column.needs)))
 
     def definition(self, column: Column) -> str:
         """Return everything the value of a column depends on, as text."""

@@ -21,7 +21,7 @@ from programme.settings import Settings
 
 MANIFEST = "manifest.json"
 # Raised when stored columns or rollups change: what earlier code wrote cannot be read with them.
-LAKE_FORMAT = 3
+LAKE_FORMAT = 4
 # Added to every contract's columns; no feature may read ingested_at or batch_no.
 STORED_EXTRA = "sign tinyint, ingested_at timestamp, batch_no integer"
 QUARANTINE = "quarantine"

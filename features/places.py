@@ -37,41 +37,42 @@ PLACES = FeatureGroup(
     columns=(
         Column(
             "store_count_182d", "stores", "stores bought in, last 182 days",
-            f"count(*) filter (where {_STORE})", absent=0,
+            f"count(*) filter (where {_STORE})", absent=0, needs=("store",),
         ),
         Column(
             "home_store_share_182d", "share",
             "of baskets bought in the most visited store, last 182 days",
-            f"max(share) filter (where {_STORE})",
+            f"max(share) filter (where {_STORE})", needs=("store",),
         ),
         Column(
             "store_hhi_182d", "index",
             "Herfindahl index of baskets over stores, last 182 days; 1: one store only",
             f"sum(cast(share * share as decimal(38, 16))) filter (where {_STORE})",
+            needs=("store",),
         ),
         Column(
             "home_store_changed_84d", "0 or 1",
             "whether the most visited store of the last 84 days is another than before",
             f"1 - max(case when place_84d = 1 and place_before = 1 then 1 else 0 end) "
             f"filter (where {_STORE} and all_84d > 0 and all_before > 0)",
-            empty="no basket in one of the two windows",
+            empty="no basket in one of the two windows", needs=("store",),
         ),
         Column(
             "channel_count_182d", "channels", "channels bought through, last 182 days",
-            f"count(*) filter (where {_CHANNEL})", absent=0,
+            f"count(*) filter (where {_CHANNEL})", absent=0, needs=("channel",),
         ),
         Column(
             "top_channel_share_182d", "share",
             "of baskets bought through the most used channel, last 182 days",
-            f"max(share) filter (where {_CHANNEL})",
+            f"max(share) filter (where {_CHANNEL})", needs=("channel",),
         ),
         Column(
             "home_store", "name", "most visited store, last 182 days; first by name on a tie",
-            _favourite(_STORE), use="report",
+            _favourite(_STORE), use="report", needs=("store",),
         ),
         Column(
             "top_channel", "name", "most used channel, last 182 days; first by name on a tie",
-            _favourite(_CHANNEL), use="report",
+            _favourite(_CHANNEL), use="report", needs=("channel",),
         ),
     ),
 )  # fmt: skip

@@ -71,6 +71,7 @@ PREFERENCES = FeatureGroup(
     meaning="shares, breadth, entropy and prices of product categories",
     rows=_CATEGORIES,
     reads=("purchases", "products"),
+    needs=("category",),
     empty="nothing bought of a known category inside the window",
     by_line=True,
     key="member_no",

@@ -72,20 +72,20 @@ PRICE_COLUMNS = (
         "cast(sum(case when sized_364d > 0 and ln_size is not null then "
         "cast(size_micro_364d / 1e6 - sized_364d * ln_size as decimal(30, 9)) end) as double) / "
         "nullif(sum(sized_364d) filter (where sized_364d > 0 and ln_size is not null), 0)",
-        empty="nothing bought whose package size is known, last 364 days",
+        empty="nothing bought whose package size is known, last 364 days", needs=("size",),
     ),
     Column(
         "private_label_share_364d", "share",
         "of lines that were the shop's own brand, last 364 days",
         "sum(private_182d + private_before_182d) / "
         "nullif(cast(sum(labelled_182d + labelled_before_182d) as double), 0)",
-        empty="nothing bought whose label is known, last 364 days",
+        empty="nothing bought whose label is known, last 364 days", needs=("private_label",),
     ),
     Column(
         "private_label_trend_182d", "share",
         "share of own brands in the last 182 days less that of the 182 before",
         f"{_private('182d')} - {_private('before_182d')}",
-        empty="nothing bought in one of the two windows",
+        empty="nothing bought in one of the two windows", needs=("private_label",),
     ),
     Column(
         "discount_excess_364d", "share",
@@ -93,6 +93,6 @@ PRICE_COLUMNS = (
         "last 364 days",
         "(cast(sum(discount_364d) as double) - cast(sum(cast(gross_364d * discount_rate "
         "as decimal(30, 6))) as double)) / nullif(cast(sum(gross_364d) as double), 0)",
-        empty="nothing bought, last 364 days",
+        empty="nothing bought, last 364 days", needs=("discount",),
     ),
 )  # fmt: skip

@@ -84,21 +84,25 @@ def of(member_id: str, taken: Snapshot, made: Segmentation, tagged: Tagged) -> P
 
 def standing(profile: Profile, language: str) -> list[tuple[str, str]]:
     """Say where the member stands: pairs of a heading and a sentence."""
+
+    def said(heading: str) -> str:
+        return label(f"profile.{heading}", language)
+
     segments = profile.segments
     group = label(f"rfm_group.{segments['rfm_group']}", language)
     told = [
-        ("population", label(f"population.{profile.population}", language)),
-        ("RFM", f"{segments['rfm']} {group}"),
+        (said("population"), label(f"population.{profile.population}", language)),
+        (said("rfm"), f"{segments['rfm']} {group}"),
     ]
     if segments["stage"]:
         stage = segments["stage"]
         meaning = label(f"stage_meaning.{stage}", language)
-        told.append(("stage", f"{label(f'stage.{stage}', language)}: {meaning}"))
+        told.append((said("stage"), f"{label(f'stage.{stage}', language)}: {meaning}"))
         told.append((label("segments.returns", language), f"{segments['return_probability']:.1%}"))
     if segments["cluster"]:
-        told.append(("cluster", _cluster(segments, language)))
+        told.append((said("cluster"), _cluster(segments, language)))
     if segments["outlier"]:
-        told.append(("outlier", _meaning(segments["outlier_measure"])))
+        told.append((said("outlier"), _meaning(segments["outlier_measure"])))
     return told
 
 

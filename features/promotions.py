@@ -31,50 +31,51 @@ PROMOTIONS = FeatureGroup(
         Column(
             "discount_share_84d", "share",
             "of the undiscounted price that the shop took off, last 84 days",
-            _share("discount_cents", _GROSS, _84),
+            _share("discount_cents", _GROSS, _84), needs=("discount",),
         ),
         Column(
             "discount_share_364d", "share",
             "of the undiscounted price that the shop took off, last 364 days",
-            _share("discount_cents", _GROSS, _YEAR),
+            _share("discount_cents", _GROSS, _YEAR), needs=("discount",),
         ),
         Column(
             "discount_trend_84d", "share",
             "discount share of the last 84 days less that of the 84 before",
             f"{_share('discount_cents', _GROSS, _84)} - "
             f"{_share('discount_cents', _GROSS, _BEFORE)}",
-            empty="nothing spent in one of the two windows",
+            empty="nothing spent in one of the two windows", needs=("discount",),
         ),
         Column(
             "discount_orders_share_364d", "share",
             "of baskets with anything off, last 364 days",
-            _share("discount_orders", "orders", _YEAR), empty=_NO_BASKET,
+            _share("discount_orders", "orders", _YEAR), empty=_NO_BASKET, needs=("discount",),
         ),
         Column(
             "full_price_orders_share_364d", "share",
             "of baskets with less than 2 % off and no coupon, last 364 days",
-            _share("full_price_orders", "orders", _YEAR), empty=_NO_BASKET,
+            _share("full_price_orders", "orders", _YEAR), empty=_NO_BASKET, needs=("discount",),
         ),
         Column(
             "deep_discount_orders_share_364d", "share",
             "of baskets with at least a quarter off, last 364 days",
-            _share("deep_discount_orders", "orders", _YEAR), empty=_NO_BASKET,
+            _share("deep_discount_orders", "orders", _YEAR), empty=_NO_BASKET, needs=("discount",),
         ),
         Column(
             "coupon_share_364d", "share", "of spend that was paid with coupons, last 364 days",
-            _share("coupon_cents", "net_cents", _YEAR),
+            _share("coupon_cents", "net_cents", _YEAR), needs=("coupon",),
         ),
         Column(
             "coupon_orders_364d", "orders", "baskets with a coupon, last 364 days",
-            f"coalesce(sum(coupon_orders) filter (where {_YEAR}), 0)", absent=0,
+            f"coalesce(sum(coupon_orders) filter (where {_YEAR}), 0)", absent=0, needs=("coupon",),
         ),
         Column(
             "coupon_orders_share_364d", "share", "of baskets with a coupon, last 364 days",
-            _share("coupon_orders", "orders", _YEAR), empty=_NO_BASKET,
+            _share("coupon_orders", "orders", _YEAR), empty=_NO_BASKET, needs=("coupon",),
         ),
         Column(
             "days_since_coupon", "days", "since the last basket with a coupon",
             "min(days_ago) filter (where coupon_orders > 0)", empty="never used a coupon",
+            needs=("coupon",),
         ),
         Column(
             "promotion_week_lift_364d", "log ratio",
@@ -85,7 +86,7 @@ PROMOTIONS = FeatureGroup(
                         / (1.0 + any_value(promotion_weeks)))
                    - ln((1.0 + count(*) filter (where bought > 0 and not promotion and {_YEAR}))
                         / (1.0 + any_value(programme_weeks) - any_value(promotion_weeks))) end""",
-            empty="the programme has no promotion weeks",
+            empty="the programme has no promotion weeks", needs=("discount",),
         ),
     ),
 )  # fmt: skip

@@ -2,9 +2,9 @@
 
 import duckdb
 
-from features import engine
+from features.clock import clock_of
 from features.finding import Finding
-from features.rollups import RETURNED
+from features.rollups import RETURNED, hour_sql
 from programme.settings import Programme
 
 # Commercial suites ask for about as much before they predict; below it intervals are very wide.
@@ -34,19 +34,22 @@ def judge(
         *_returned(connection, fact["returns"]),
         *_worth_nothing(fact["zero"]),
         *_closed_days(fact["days"] - fact["trading_days"]),
+        *_without_time(fact["untimed"], rows),
         _catalogue(connection, products, rows - fact["without_product"]),
         *_equal_lines(connection),
     ]
 
 
 def _facts(connection: duckdb.DuckDBPyConnection, timezone: str) -> dict[str, int]:
-    day = f"cast(timezone({engine.text(timezone)}, timezone('UTC', occurred_at)) as date)"
+    local = clock_of(connection, timezone, "select * from usability_lines")
+    day = f"cast({local('occurred_at')} as date)"
     counted = connection.execute(
         f"""select count(distinct source_key) as members, sum(sign) as rows,
             sum(case when source_key is null then sign else 0 end) as anonymous,
             sum(case when {RETURNED} then sign else 0 end) as returns,
             sum(case when net_cents = 0 then sign else 0 end) as zero,
             sum(case when product_id is null then sign else 0 end) as without_product,
+            sum(case when {hour_sql("occurred_at", local)} is null then sign else 0 end) as untimed,
             date_diff('day', min({day}), max({day})) + 1 as days,
             count(distinct {day}) as trading_days
         from usability_lines"""
@@ -92,6 +95,27 @@ def _closed_days(missing_days: int) -> list[Finding]:
             missing_days,
             "days without a single purchase",
             "closed days are fine; otherwise a file is missing",
+        )
+    ]
+
+
+def _without_time(untimed: int, rows: int) -> list[Finding]:
+    if untimed <= 0:
+        return []
+    every = untimed >= rows
+    return [
+        Finding(
+            "times",
+            "information",
+            "purchases",
+            "occurred_at",
+            untimed,
+            "lines at 00:00 exactly: no time of day is known, features and tags of the hour are "
+            "left out"
+            if every
+            else f"lines at 00:00 exactly ({untimed / rows:.1%}): their time of day counts as "
+            "unknown",
+            "map a column that has the time of day to get them" if every else "",
         )
     ]
 

@@ -64,6 +64,19 @@ def local_sql(instant: str, timezone: str) -> str:
     return f"timezone({engine.text(timezone)}, timezone('UTC', {instant}))"
 
 
+def hour_sql(instant: str, local: Clock) -> str:
+    """Return SQL for the local hour of an instant; null for the first instant of a day.
+
+    A date without a time of day comes in as that instant, at midnight or, where the clocks are
+    put forward then, at one. Hardly a basket is rung up in it, so it tells nothing of the hour.
+    """
+    day, day_before = (
+        f"cast({local(moment)} as date)"
+        for moment in (instant, f"({instant} - interval 1 microsecond)")
+    )
+    return f"case when {day} = {day_before} then cast(hour({local(instant)}) as tinyint) end"
+
+
 def order_days_sql(lines: str, local: Clock) -> str:
     """Roll signed purchase lines up to baskets.
 
@@ -76,7 +89,7 @@ def order_days_sql(lines: str, local: Clock) -> str:
     -------
     SQL over the table `keys_at_hand`, which holds keys of that source. A return line has
     negative quantity or amount; a basket of return lines only has lines = 0 and is no purchase,
-    though its money counts.
+    though its money counts. The hour is null where the time of day is not known.
     """
     # Instants and names first meet the few rows of baskets, not the many of lines.
     return f"""
@@ -93,7 +106,7 @@ def order_days_sql(lines: str, local: Clock) -> str:
         )
         select key_no, md5_number_lower(concat_ws(chr(31), source, order_id)) as order_key,
                cast({local("occurred_at")} as date) as occurred_on,
-               cast(hour({local("occurred_at")}) as tinyint) as hour,
+               {hour_sql("occurred_at", local)} as hour,
                store_id, channel, cast({local("known_at")} as date) as known_on,
                cast(sum(lines) as integer) as lines,
                cast(sum(return_lines) as integer) as return_lines,

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from features import rollups, table
+from features import identities, rollups, table
 from features.clock import Clock
 from features.lake import Lake, Manifest
 
@@ -87,9 +87,9 @@ def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str, loc
     ----------
     local : the programme's wall clock for these lines
     """
-    in_time = _BOUGHT.format(midnight=table.midnight_sql(as_of, timezone))
+    in_time = _BOUGHT.format(midnight=identities.midnight_sql(as_of, timezone))
     bought = f"""
         select source, source_key, product_id, sign,
                cast({local("occurred_at")} as date) as bought_on
         from ({lake.rows_sql("purchases", manifest)}) where {in_time}"""
-    return _PRODUCTS.format(bought=table.with_member(bought), day=f"date '{as_of}'")
+    return _PRODUCTS.format(bought=identities.with_member(bought), day=f"date '{as_of}'")

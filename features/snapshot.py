@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features import engine, reference, rollups, sequences, table
+from features import engine, identities, reference, rollups, sequences, table
 from features.clock import clock_of
 from features.lake import Lake, Manifest
 from features.reference import Reference
@@ -247,7 +247,7 @@ class _Making:
 
     @property
     def midnight(self) -> str:
-        return table.midnight_sql(self.as_of, self.programme.timezone)
+        return identities.midnight_sql(self.as_of, self.programme.timezone)
 
     def whole(self, settings: Settings, frozen: Reference | None = None) -> Snapshot:
         """Compute every member, against reference tables measured now unless they are given."""
@@ -266,7 +266,7 @@ class _Making:
         # says something of everybody: rare, so everything is rebuilt.
         if self.lake.paths("identities", newer) or known != frozen.tables:
             return self.whole(settings)
-        touched = self._touched(newer)
+        touched = self._touched(base, newer)
         members = int(json.loads((base.path / META).read_text("utf-8"))["members"])
         if touched > REBUILD_ABOVE * members:
             return self.whole(settings)
@@ -285,14 +285,17 @@ class _Making:
             only, frozen,
         )  # fmt: skip
 
-    def _touched(self, newer: Manifest) -> int:
+    def _touched(self, base: Snapshot, newer: Manifest) -> int:
         """Make the temp table `touched`; return how many members are in it."""
-        table.resolve(
-            self.connection, self.lake, self.manifest, self.as_of, self.programme.timezone
+        when = (self.as_of, self.programme.timezone)
+        identities.resolve(self.connection, self.lake, self.manifest, *when)
+        identities.make_successors(
+            self.connection, self.lake, self.manifest.up_to(base.lake_version), *when, "succeeded"
         )
         self.connection.execute(
-            f"create or replace temp table touched as select distinct member_id from "
-            f"({table.touched_sql(self.lake, newer, self.as_of, self.programme.timezone)})"
+            f"""create or replace temp table touched as
+            select member_id from ({table.touched_sql(self.lake, newer, *when)})
+            union select member_id from ({identities.changed_sql("succeeded")})"""
         )
         return int(self.connection.execute("select count(*) from touched").fetchall()[0][0])
 
@@ -369,12 +372,12 @@ def _is_touched(
     as_of: date,
     timezone: str,
 ) -> bool:
-    table.resolve(connection, lake, newer, as_of, timezone)
+    identities.resolve(connection, lake, newer, as_of, timezone)
     rows = table.touched_sql(lake, newer, as_of, timezone)
-    identities = lake.rows_sql("identities", newer)
+    who = lake.rows_sql("identities", newer)
     return bool(
         connection.execute(
-            f"select exists (select 1 from ({rows})) or exists (select 1 from ({identities}) "
-            f"where known_at < {table.midnight_sql(as_of, timezone)})"
+            f"select exists (select 1 from ({rows})) or exists (select 1 from ({who}) "
+            f"where known_at < {identities.midnight_sql(as_of, timezone)})"
         ).fetchall()[0][0]
     )

@@ -5,13 +5,14 @@ from datetime import date
 
 import duckdb
 
-from features import engine, group, reference, rollups
+from features import engine, group, identities, reference, rollups
 from features.baskets import BASKETS
 from features.brands import BRANDS
 from features.cadence import CADENCE
 from features.clock import clock_of
 from features.engagement import ENGAGEMENT
 from features.group import Column, FeatureGroup
+from features.identities import midnight_sql, with_member, with_successor
 from features.lake import Lake, Manifest
 from features.places import PLACES
 from features.points import POINTS
@@ -22,8 +23,7 @@ from features.reference import Reference
 from features.response import RESPONSE
 from features.returns import RETURNS
 from features.seasons import SEASONS
-from features.times import TIMES
-from programme.calendar import local_midnight
+from features.times import DAYPARTS, TIMES
 
 GROUPS: tuple[FeatureGroup, ...] = (
     PURCHASES, PROMOTIONS, RETURNS, CADENCE, SEASONS, PREFERENCES, BRANDS, PLACES, TIMES, BASKETS,
@@ -40,9 +40,6 @@ ROWS_AT_ONCE = 5_000_000
 
 # `place` is the name's place in alphabetical order, for ties.
 KNOWN_NAMES = "select *, row_number() over (order by name) as place from ({names})"
-KNOWN_KEYS = """
-    select key_no, member_id, min(key_no) over own as member_no, count(*) over own > 1 as merged
-    from ({keys}) window own as (partition by member_id)"""
 KNOWN = "where known_on < {as_of} and occurred_on < {as_of}"
 # One row per member, basket and day, seen from as_of: only what had happened and was known by
 # then. Nearly every basket is one row already; of one in pieces, an hour, a shop or a channel
@@ -86,6 +83,9 @@ MEMBER_ORDERS = """
 # One row per member and day. A basket counts as bought while it holds a line that was not
 # returned or taken back.
 _BOUGHT = "lines > 0"
+_DAYPARTS = ", ".join(
+    f"count(*) filter (where {part.test}) as {name}_orders" for name, part in DAYPARTS.items()
+)
 _OFF = "discount_cents / nullif(cast(net_cents + discount_cents as double), 0)"
 MEMBER_DAYS = f"""
     select m.member_id, d.* from (
@@ -95,11 +95,7 @@ MEMBER_DAYS = f"""
                count(*) filter (where {_BOUGHT}) as bought,
                sum(lines) as lines, sum(return_lines) as return_lines,
                sum(hour) as hour_sum, sum(cast(hour as integer) * hour) as hour_squared,
-               count(*) filter (where hour between 5 and 10) as early_orders,
-               count(*) filter (where hour between 11 and 13) as lunch_orders,
-               count(*) filter (where hour between 14 and 16) as afternoon_orders,
-               count(*) filter (where hour between 17 and 20) as evening_orders,
-               count(*) filter (where hour >= 21 or hour < 5) as night_orders,
+               count(hour) as timed_orders, {_DAYPARTS},
                count(*) filter (where return_lines > 0) as return_orders,
                count(*) filter (where {_BOUGHT} and coupon_cents > 0) as coupon_orders,
                count(*) filter (where {_BOUGHT} and discount_cents > 0) as discount_orders,
@@ -154,9 +150,9 @@ def feature_set(names: tuple[str, ...] = ALL_COLUMNS) -> str:
         rollups.order_days_sql("lines", local), rollups.event_days_sql("events", local),
         rollups.spans_sql("products", local), rollups.placed_sql("lines", "spans", local),
         *(rollups.by_product_sql(rollup, products_move=True) for rollup in rollups.BY_PRODUCT),
-        rollups.days_sql("fresh", "earlier"), with_member("rows"), KNOWN_NAMES, KNOWN_KEYS,
-        KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, SEEN, OF_MERGED, KNOWN_EVENTS, KNOWN_CONTACTS,
-        KNOWN_POINTS, reference.DEFINITION,
+        rollups.days_sql("fresh", "earlier"), with_member("rows"), with_successor("rows"),
+        identities.DEFINITION, KNOWN_NAMES, KNOWN, IN_TIME, MEMBER_ORDERS, MEMBER_DAYS, SEEN,
+        OF_MERGED, KNOWN_EVENTS, KNOWN_CONTACTS, KNOWN_POINTS, reference.DEFINITION,
     ]  # fmt: skip
     return group.feature_set(GROUPS, names, "".join(inputs))
 
@@ -183,7 +179,7 @@ def prepare(
     the reference tables in use
     """
     day = f"date {engine.text(as_of)}"
-    resolve(connection, lake, manifest, as_of, timezone)
+    identities.resolve(connection, lake, manifest, as_of, timezone)
     only = f"where member_id in ({only_members})" if only_members is not None else ""
     names = rollups.rows_sql(lake, rollups.NAMES, lake.manifest())
     for name, sql in (
@@ -308,45 +304,11 @@ def _feed_views(
     ):
         stored = lake.rows_sql(table, manifest)
         clock = clock_of(connection, timezone, stored)
+        whose = with_successor(f"select * from ({stored}) {in_time}")
         _view(connection, view, sql.format(
-            as_of=day, rows=f"select * from (select * from ({stored}) {in_time}) {only}",
+            as_of=day, rows=f"select * from ({whose}) {only}",
             occurred=clock("occurred_at"), expires=rollups.local_sql("expires_at", timezone),
         ))  # fmt: skip
-
-
-def resolve(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    manifest: Manifest,
-    as_of: date,
-    timezone: str,
-) -> None:
-    """Make `known_identities`, `known_keys` and `known_members`: whom a key meant at `as_of`.
-
-    Resolved at read time, never written into the rows, so that a merge can be undone. A member's
-    number is the lowest of her keys' and means nothing beyond these tables.
-    """
-    rows = lake.rows_sql("identities", manifest)
-    connection.execute(
-        f"""create or replace temp table known_identities as
-        select source, source_key, max_by(member_id, known_at) as member_id
-        from ({rows}) where sign > 0 and known_at < {midnight_sql(as_of, timezone)}
-        group by source, source_key"""
-    )
-    keys = rollups.rows_sql(lake, rollups.KEYS, lake.manifest())
-    connection.execute(
-        f"create or replace temp table known_keys as {KNOWN_KEYS.format(keys=with_member(keys))}"
-    )
-    connection.execute(
-        """create or replace temp table known_members as
-        select member_no, any_value(member_id) as member_id from known_keys group by member_no"""
-    )
-
-
-def midnight_sql(as_of: date, timezone: str) -> str:
-    """Return SQL of the stored UTC instant at which `as_of` begins."""
-    instant = local_midnight(as_of, timezone).replace(tzinfo=None)
-    return f"timestamp {engine.text(instant)}"
 
 
 def touched_sql(lake: Lake, newer: Manifest, as_of: date, timezone: str) -> str:
@@ -364,17 +326,10 @@ def touched_sql(lake: Lake, newer: Manifest, as_of: date, timezone: str) -> str:
     ]
     in_time = IN_TIME.format(midnight=midnight_sql(as_of, timezone))
     parts += [
-        f"select member_id from ({lake.rows_sql(feed, newer)}) {in_time}"
+        f"select member_id from ({with_successor(lake.rows_sql(feed, newer))}) {in_time}"
         for feed in ("contacts", "points")
     ]
     return " union ".join(parts)
-
-
-def with_member(rows: str) -> str:
-    """Return a SELECT of `rows` with `member_id`; a key without an identity is the member."""
-    return f"""select r.* exclude (source_key), coalesce(i.member_id, r.source_key) as member_id
-        from ({rows}) r left join known_identities i
-            on i.source = r.source and i.source_key = r.source_key"""
 
 
 def select_sql(active_days: int, tables: tuple[str, ...]) -> str:

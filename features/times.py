@@ -1,19 +1,36 @@
 """When a member shops: hours, weekdays, days of the month."""
 
+from dataclasses import dataclass
+
+from features.carried import TIME_OF_DAY
 from features.group import Column, FeatureGroup
 
 _HALF = "days_ago <= 182"
 _DAYS = f"count(*) filter (where bought > 0 and {_HALF})"
+
+
+@dataclass(frozen=True)
+class Daypart:
+    """A part of the day: in words, and as an SQL test of a basket's `hour`."""
+
+    hours: str
+    test: str
+
+
 DAYPARTS = {
-    "early": "5 to 10 o'clock",
-    "lunch": "11 to 13 o'clock",
-    "afternoon": "14 to 16 o'clock",
-    "evening": "17 to 20 o'clock",
-    "night": "21 to 4 o'clock",
+    "early": Daypart("5 to 10 o'clock", "hour between 5 and 10"),
+    "lunch": Daypart("11 to 13 o'clock", "hour between 11 and 13"),
+    "afternoon": Daypart("14 to 16 o'clock", "hour between 14 and 16"),
+    "evening": Daypart("17 to 20 o'clock", "hour between 17 and 20"),
+    "night": Daypart("21 to 4 o'clock", "(hour >= 21 or hour < 5)"),
 }
 # DuckDB counts days of the week from Sunday.
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_ORDERS = f"nullif(cast(sum(orders) filter (where {_HALF}) as double), 0)"
+# Baskets whose hour is known: a date without a time of day is of no part of the day.
+_N = f"sum(timed_orders) filter (where {_HALF})"
+_TIMED = f"nullif(cast({_N} as double), 0)"
+_HOUR = (TIME_OF_DAY,)
+_UNTIMED = "no basket with a known time of day, last 182 days"
 
 
 def _weekday_days(day: int) -> str:
@@ -49,24 +66,24 @@ TIMES = FeatureGroup(
         ),
         Column(
             "hour_mean_182d", "hour of day", "mean local hour of baskets, last 182 days",
-            f"sum(hour_sum) filter (where {_HALF}) / {_ORDERS}",
+            f"sum(hour_sum) filter (where {_HALF}) / {_TIMED}", empty=_UNTIMED, needs=_HOUR,
         ),
         Column(
             "hour_sd_182d", "hours",
             "standard deviation of the local hour of baskets, last 182 days",
-            f"sqrt(greatest(0, sum(orders) filter (where {_HALF}) * "
-            f"sum(hour_squared) filter (where {_HALF}) - sum(hour_sum) filter (where {_HALF}) * "
-            f"sum(hour_sum) filter (where {_HALF})) / nullif(sum(orders) filter (where {_HALF}) * "
-            f"(sum(orders) filter (where {_HALF}) - 1.0), 0))",
-            empty="fewer than two baskets, last 182 days",
+            f"sqrt(greatest(0, {_N} * sum(hour_squared) filter (where {_HALF}) - "
+            f"sum(hour_sum) filter (where {_HALF}) * sum(hour_sum) filter (where {_HALF})) / "
+            f"nullif({_N} * ({_N} - 1.0), 0))",
+            empty="fewer than two baskets with a known time of day, last 182 days", needs=_HOUR,
         ),
         *(
             Column(
                 f"{part}_share_182d", "share",
-                f"of baskets bought from {hours}, local time, last 182 days",
-                f"sum({part}_orders) filter (where {_HALF}) / {_ORDERS}",
+                f"of baskets bought from {daypart.hours}, local time, last 182 days",
+                f"sum({part}_orders) filter (where {_HALF}) / {_TIMED}", empty=_UNTIMED,
+                needs=_HOUR,
             )
-            for part, hours in DAYPARTS.items()
+            for part, daypart in DAYPARTS.items()
         ),
         Column(
             "weekday_entropy_182d", "nats",

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from programme import calendar
 from programme.errors import InputRefused, NotReady
+from programme.faults import in_words
 from programme.files import write_durably
 
 ENV_PREFIX = "PERENNIAL_"
@@ -179,4 +180,4 @@ def _first_fault(error: ValidationError, where: str) -> str:
     key = ".".join(str(part) for part in fault["loc"]) or "the file"
     if fault["type"] == "extra_forbidden":
         return f"{where}: there is no key {key!r}."
-    return f"{where}: {key}: {fault['msg']}."
+    return f"{where}: {key}: {in_words(fault)}."

@@ -61,6 +61,12 @@ def codes(language: str) -> dict[str, tuple[Sentence, ...]]:
     return dict(_word_book(language).sentences)
 
 
+def money(minor_units: float, currency: str) -> str:
+    """Say an amount, everywhere and in every language alike: the currency, then the number."""
+    digits = MINOR_DIGITS.get(currency, 2)
+    return f"{currency} {minor_units / 10**digits:,.{digits}f}"
+
+
 def rounded(value: float) -> float:
     """Round for reading: whole numbers, except small ones that a decimal distinguishes."""
     return round(value, 1) if abs(value) < 3 else float(round(value))
@@ -90,13 +96,11 @@ class _Speaker(string.Formatter):
         if unit == "span":
             return self._span(value)
         if unit == "money":
-            digits = MINOR_DIGITS.get(self.currency, 2)
-            number, shown = value, f"{value / 10**digits:,.{digits}f}"
-        else:
-            number = rounded(value * 100 if unit == "share" else value)
-            shown = f"{number:g}" if abs(number) < 1_000 else f"{number:,.0f}"
+            return money(value, self.currency)
+        number = rounded(value * 100 if unit == "share" else value)
+        shown = f"{number:g}" if abs(number) < 1_000 else f"{number:,.0f}"
         form = "one" if number == 1 else "other"
-        return self.units[unit][form].format(n=shown, currency=self.currency)
+        return self.units[unit][form].format(n=shown)
 
     def _span(self, days: float) -> str:
         if days < 2 * DAYS_PER_MONTH:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import snapshot
+from features import exports, snapshot
 from features.tags import scored
 from programme.errors import InputRefused
 from programme.files import sync_file, sync_folder
@@ -62,6 +62,8 @@ def score_all(
             f"{out} is a folder. Nothing was scored. Name the Parquet file to write, for example "
             f"{out / 'scores.parquet'}."
         )
+    if out is not None:
+        exports.check_place(out)
     champions = Champions.load(settings)
     taken = snapshot.build(settings, as_of or snapshot.default_as_of(settings))
     progress("asking the champions about everybody")

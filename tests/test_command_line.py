@@ -1,13 +1,16 @@
 """The command line: every verb from an export to a file of scores, every refusal in one line."""
 
 import contextlib
+import errno
 import io
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ import pandas as pd
 import pytest
 
 import perennial
+from features import snapshot
 from programme.settings import Settings
 from serving import service
 from tests.training import grocer
@@ -222,6 +226,155 @@ def test_an_unknown_variable_ends_the_process_with_2(tmp_path: Path) -> None:
     assert in_one_line(Said(2, finished.stdout, finished.stderr))
 
 
+# Runs a verb whose work is replaced, so that an interrupt meets it in the middle.
+INTERRUPTED = """
+import sys, time, duckdb, perennial
+from features import snapshot
+
+def in_a_query():
+    numbers = "range(10_000_000)"
+    asked = f"select sum(hash(a.range * b.range)) from {numbers} a, {numbers} b"
+    duckdb.connect().execute(asked).fetchall()
+
+def asleep():
+    time.sleep(60)
+
+def swallowed():
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise ValueError("a library's own words") from None
+
+def build(*_, **__):
+    print("working", flush=True)
+    WORK()
+
+snapshot.build = build
+sys.argv = ["perennial", "features", "--as-of", "2024-01-01", "--home", sys.argv[1]]
+perennial.main()
+"""
+
+
+@pytest.mark.parametrize("work", ["in_a_query", "asleep", "swallowed"])
+def test_an_interrupt_is_one_line_and_130_whatever_it_meets(work: str, tmp_path: Path) -> None:
+    script = INTERRUPTED.replace("WORK()", f"{work}()")
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert err.splitlines() == [
+        "features: building 2024-01-01",
+        "Stopped. What was not finished was not kept; run it again.",
+    ]
+
+
+def test_an_interrupt_is_handled_as_before_once_a_command_has_ended() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    done("--help")
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_file_of_the_lake_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    grocer.take(Settings(home=tmp_path), grocer.purchases(n_members=5, n_days=28))
+    for path in (tmp_path / "lake").glob("*/*.parquet"):
+        path.unlink()
+
+    said = run("features", "--home", tmp_path)
+
+    assert said.exit_code == 1
+    assert "Traceback" not in said.err
+    assert said.err.splitlines()[-1].startswith("IOException: ")
+    assert "The command did not end. Check that the file is there" in said.err
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_place_that_takes_no_file_is_one_line(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setattr(snapshot, "build", build)
+
+    said = run("features", "--as-of", "2024-01-01", "--home", tmp_path)
+
+    assert said.exit_code == 1
+    assert f"[Errno {number}] {os.strerror(number)}" in said.err
+    assert "The command did not end. Name a place that can be written to." in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_fault_of_ours_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(snapshot, "build", build)
+
+    with pytest.raises(ZeroDivisionError):
+        run("features", "--as-of", "2024-01-01", "--home", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "one", "other"),
+    [
+        (("tags", "--report", "--out", "tags.csv"), "--report", "--out"),
+        (("tags", "--report", "--member", "m001"), "--report", "--member"),
+        (("tags", "--report", "--segments", "s.parquet"), "--report", "--segments"),
+        (("tags", "--list", "--report"), "--list", "--report"),
+        (("tags", "--list", "--out", "tags.csv"), "--list", "--out"),
+        (("tags", "--list", "--as-of", "2024-01-01"), "--list", "--as-of"),
+        (("tags", "--list", "--sensitive"), "--list", "--sensitive"),
+        (("tags", "--list", "--language", "zh"), "--list", "--language"),
+        (("features", "--list", "--as-of", "2024-01-01"), "--list", "--as-of"),
+    ],
+)
+def test_options_that_cannot_be_had_together_are_both_named(
+    words: Sequence[str], one: str, other: str, tmp_path: Path
+) -> None:
+    said = run(*words, "--home", tmp_path)
+
+    assert said.exit_code == 2
+    assert in_one_line(said)
+    assert said.err.startswith(f"InputRefused: {one} and {other} do not go together: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "name", "why"),
+    [
+        ("segments", "--html", "file/page.html", "is not a folder"),
+        ("segments", "--html", ".", "is a folder"),
+        ("segments", "--html", "map.svg", "ends in none of .html, .htm"),
+        ("segments", "--out", "file/rows.csv", "is not a folder"),
+        ("segments", "--moved", "file/deep/rows.csv", "is not a folder"),
+        ("tags", "--out", "file/tags.csv", "is not a folder"),
+        ("score", "--out", "file/scores.parquet", "is not a folder"),
+    ],
+)
+def test_a_place_is_refused_before_the_long_work(
+    verb: str, option: str, name: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+
+    said = run(verb, option, tmp_path / name, "--home", tmp_path / "home")
+
+    # Even of a home that holds nothing: that is asked later.
+    assert said.exit_code == 2
+    assert in_one_line(said)
+    assert why in said.err
+
+
 def test_every_step_reports_what_it_made(journey: Journey) -> None:
     ingested, built, trained = (journey.said[verb] for verb in ("ingest", "features", "train"))
 
@@ -346,11 +499,29 @@ def test_segments_are_shown_and_exported_with_who_moved(journey: Journey, tmp_pa
     assert "segments: grouping members who are alike" in said.err
 
 
+def test_the_page_of_each_language_has_a_file_of_its_own(journey: Journey) -> None:
+    english, chinese = (
+        journey.again("segments", "--language", language).out for language in ("en", "zh")
+    )
+
+    pages = sorted((journey.home / "reports").glob("segments-*.html"))
+    assert [page.stem[-3:] for page in pages] == ["-en", "-zh"]
+    assert str(pages[0]) in english and str(pages[1]) in chinese
+    said = pages[1].read_text("utf-8")
+    assert "。</p>" in said and "}.</p>" not in said and "数.</p>" not in said
+    assert english.count("…") == chinese.count("…") == 0
+    for word in ("Members", "meaning", "of spend", "Clusters", "Every", "Map"):
+        assert word not in chinese, word
+    assert "会员占比" in chinese and "地图与表格" in chinese
+
+
 def test_a_member_has_a_profile_in_words_and_in_json(journey: Journey) -> None:
     shown = journey.again("profile", "m001", "--language", "zh").out
     told = json.loads(journey.again("profile", "m001", "--json").out, parse_constant=refuse)
 
     assert "recency_days" in shown
+    assert "会员m001" in shown and "生命周期阶段：" in shown and "含义" in shown  # noqa: RUF001
+    assert not re.search(r"^ *(population|stage|cluster|outlier|tags):", shown, re.M)
     assert told["features"]["recency_days"] >= 1
     assert told["segments"]["rfm"] in shown
 
@@ -391,6 +562,8 @@ def test_tags_are_counted_explained_judged_listed_and_written(
     english = journey.again("tags", "--member", "m001")
     chinese = journey.again("tags", "--member", "m001", "--language", "zh")
     judged = journey.again("tags", "--report")
+    in_chinese = journey.again("tags", "--language", "zh").out
+    judged_in_chinese = journey.again("tags", "--report", "--language", "zh").out
     listed = journey.again("tags", "--list")
 
     assert "tags as of" in counted.out
@@ -404,6 +577,8 @@ def test_tags_are_counted_explained_judged_listed_and_written(
     assert "Mother and baby" in page.read_text("utf-8")
     assert json.loads(page.with_suffix(".json").read_text("utf-8"), parse_constant=refuse)
     assert listed.out.startswith("# Tags")
+    assert "有人持有" in in_chinese and "保存在" in in_chinese and "Kept" not in in_chinese
+    assert "全部达标" in judged_in_chinese and "翻转率" in judged_in_chinese
 
 
 def test_before_anything_was_trained_there_is_nothing_to_score_with(

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from programme.errors import InputRefused
+from programme.faults import in_words
 from programme.settings import WholeWeeks
 
 Positive = Annotated[int, Field(ge=1)]
@@ -98,6 +99,6 @@ def read_config(path: Path | None) -> TrainConfig:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
         raise InputRefused(
-            f"{path}: {where}: {fault['msg']}. Nothing was trained. The keys are those of "
+            f"{path}: {where}: {in_words(fault)}. Nothing was trained. The keys are those of "
             "TrainConfig in training/config.py."
         ) from error

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features import engine, rollups, snapshot, table
+from features import engine, identities, rollups, snapshot
 from features.lake import Lake, Manifest
 from programme.calendar import require_whole_weeks
 from programme.errors import InputRefused
@@ -40,7 +40,7 @@ def outcomes(
     lake, manifest = _checked(settings, as_of, horizon_days, lake_version)
     zone = open_programme(settings).timezone
     with engine.connect(settings) as connection:
-        table.resolve(connection, lake, manifest, as_of, zone)
+        identities.resolve(connection, lake, manifest, as_of, zone)
         baskets = f"""select member_id, order_key, occurred_on, sum(lines) as lines,
                 sum(net_cents) as net_cents
             from ({rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)})
@@ -77,10 +77,10 @@ def bought_products(
             and source_key is not null and product_id is not null
             and coalesce(quantity, 0) >= 0 and net_cents >= 0"""
     with engine.connect(settings) as connection:
-        table.resolve(connection, lake, manifest, as_of, zone)
+        identities.resolve(connection, lake, manifest, as_of, zone)
         return connection.execute(
             f"""select distinct member_id, product_id from (
-                select member_id, product_id, order_id from ({table.with_member(lines)})
+                select member_id, product_id, order_id from ({identities.with_member(lines)})
                 group by member_id, product_id, order_id having sum(sign) > 0)
             order by member_id, product_id"""
         ).df()

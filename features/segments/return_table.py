@@ -153,8 +153,9 @@ def tabulate(connection: duckdb.DuckDBPyConnection) -> ReturnTable:
     """
     history = history_days(connection)
     if history < HISTORY_DAYS:
+        days = "1 day" if history == 1 else f"{history} days"
         raise NotReady(
-            f"The programme's first purchase is {history} days old; stages need {HISTORY_DAYS}: "
+            f"The programme's first purchase is {days} old; stages need {HISTORY_DAYS}: "
             f"{RETURN_DAYS} in which members could come back, and four weeks before them. No "
             "stage was given. Wait, or ingest older purchases."
         )

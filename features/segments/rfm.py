@@ -74,8 +74,10 @@ class Cuts:
 
         Raises
         ------
-        InputRefused : if the file is not TOML, or has an unknown key or impossible cuts
+        InputRefused : if the file is absent, not TOML, or has an unknown key or impossible cuts
         """
+        if not path.is_file():
+            raise InputRefused(f"{path} is not a file. No score was made. Check the name.")
         try:
             content = tomllib.loads(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -22,6 +22,7 @@ from features.sources.happenings import (
 )
 from features.sources.sections import Columns, Happenings, Section, SourceName
 from programme.errors import InputRefused
+from programme.faults import in_words
 from programme.settings import Programme
 
 # In the order in which they are read: who and what first, then what happened.
@@ -121,7 +122,7 @@ def read_mapping(path: Path) -> Mapping:
         where = ".".join(str(part) for part in fault["loc"]) or "the mapping"
         known = _known_beside(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
         raise InputRefused(
-            f"{path}: {where}: {fault['msg']}{known}. Nothing was read. A commented example of "
+            f"{path}: {where}: {in_words(fault)}{known}. Nothing was read. A commented example of "
             "every key stands in docs/how-to/map-your-data.md."
         ) from error
 

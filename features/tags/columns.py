@@ -31,13 +31,17 @@ SOURCES: tuple[Source, ...] = ("features", "habits", "goods", "segments", "score
 
 @dataclass(frozen=True)
 class Known:
-    """A column there is: `local` is its name where it comes from."""
+    """A column there is: `local` is its name where it comes from.
+
+    `needs` are the tables and facts that the programme's data must carry for it to say anything.
+    """
 
     name: str
     source: Source
     local: str
     kind: Kind
     unit: str
+    needs: tuple[str, ...] = ()
 
 
 def find(name: str, goods: frozenset[str], where: str) -> Known:
@@ -56,11 +60,14 @@ def find(name: str, goods: frozenset[str], where: str) -> Known:
     if not local:
         return _feature(name, where)
     if source == "habits" and local in habits.COLUMNS:
-        return Known(name, "habits", local, "number", habits.COLUMNS[local][1].unit)
+        group, column = habits.COLUMNS[local]
+        return Known(name, "habits", local, "number", column.unit, group.needed(column))
     if source == "goods":
         kind, _, measure = local.rpartition(".")
         if kind in goods and measure in MEASURES:
-            return Known(name, "goods", local, "number", MEASURES[measure].unit)
+            found = MEASURES[measure]
+            needs = ("products", "category", *found.needs)
+            return Known(name, "goods", local, "number", found.unit, needs)
         raise _unknown(name, where, [
             f"goods.{one}.{each}" for one in sorted(goods) for each in MEASURES
         ])  # fmt: skip
@@ -80,11 +87,11 @@ def _feature(name: str, where: str) -> Known:
             f"{where} reads {name}, which derives from a tier. Tags lead to offers, and a tier "
             "never decides an offer. No tag was read. Use what the member did instead."
         )
-    for column in table.COLUMNS:
-        if column.name == name:
-            return Known(
-                name, "features", name, "name" if column.is_text else "number", column.unit
-            )
+    for group in table.GROUPS:
+        for column in group.columns:
+            if column.name == name:
+                kind: Kind = "name" if column.is_text else "number"
+                return Known(name, "features", name, kind, column.unit, group.needed(column))
     raise _unknown(name, where, [column.name for column in table.COLUMNS])
 
 

@@ -1,18 +1,19 @@
 """Tags as SQL: the sources joined to one row a member, thresholds measured, one SELECT for all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from features import engine
-from features.tags import habits
+from features.tags import conditions, habits
 from features.tags.columns import Known
-from features.tags.conditions import Compare, number, value_sql, walk
+from features.tags.comparison import Compare, number, value_sql
+from features.tags.conditions import walk
 from features.tags.declared import Tag
 from features.tags.goods import MEASURES
 from features.tags.rules import asked
-from features.tags.thresholds import Level, Quantile, Scope
+from features.tags.thresholds import Measured, Quantile, Scope
 
 # Who holds a tag keeps it with this share of the support one needs to get it.
 STAYING_SUPPORT = 0.5
@@ -80,30 +81,27 @@ def quantiles(
 
     A quantile is a value some member has (never between two), so it does not depend on order.
     """
-    wanted: dict[Quantile, None] = {}
-    for tag in tags:
-        for level in _levels(tag):
-            if level.quantile is not None:
-                wanted[level.quantile] = None
-    if not wanted:
+    asked = tuple(dict.fromkeys(quantile for tag in tags for quantile in wanted(tag)))
+    if not asked:
         return {}
     listed = ", ".join(
         f"quantile_disc({value_sql(q.column, q.over)}, {number(q.share)}) "
         f"filter (where {engine.name(q.support)} >= {number(q.least)} "
         f"and {value_sql(q.column, q.over)} is not null)"
-        for q in wanted
+        for q in asked
     )
     row = connection.execute(f"select {listed} from {relation}").fetchall()[0]
-    return dict(zip(wanted, (None if v is None else float(v) for v in row), strict=True))
+    return dict(zip(asked, (None if v is None else float(v) for v in row), strict=True))
 
 
-def _levels(tag: Tag) -> Iterable[Level]:
-    for condition in tag.rule:
-        for part in walk(condition):
-            if isinstance(part, Compare):
-                yield from part.levels(tag.support, float(tag.min_support))
-                if (end := part.other_end(tag.support, float(tag.min_support))) is not None:
-                    yield end
+def wanted(tag: Tag) -> Iterable[Quantile]:
+    """Yield the quantiles that a tag's thresholds are measured by."""
+    scope = tag.support, float(tag.min_support)
+    for part in (part for condition in tag.rule for part in walk(condition)):
+        if isinstance(part, Compare):
+            for level in (*part.levels(*scope), part.other_end(*scope)):
+                if level is not None and level.quantile is not None:
+                    yield level.quantile
 
 
 def condition_sql(
@@ -124,9 +122,8 @@ def condition_sql(
     with_support : False for tags on scores, which have no support or age of their own
     """
     scope = Scope(
-        held, tag.support, float(tag.min_support), measured,
-        lambda name: known.get(name, "false"),
-    )  # fmt: skip
+        tag.support, float(tag.min_support), measured, held, lambda name: known.get(name, "false")
+    )
     parts = [condition.sql(scope) for condition in tag.rule]
     if with_support and tag.min_support:
         stay = number(staying_support(tag))
@@ -139,6 +136,18 @@ def condition_sql(
         age = number(float(tag.freshness_days))
         parts.append(f"coalesce({engine.name(tag.evidence)} <= {age}, false)")
     return "(" + " and ".join(parts) + ")"
+
+
+def unjudged(tags: Sequence[Tag], measured: Mapping[Quantile, float | None]) -> dict[str, str]:
+    """Return of the tags that nobody can hold in this programme why that is so."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        scope = Measured(tag.support, float(tag.min_support), measured)
+        reasons = (conditions.unjudged(condition, scope) for condition in tag.rule)
+        reason = next((one for one in reasons if one is not None), None)
+        if reason is not None:
+            found[tag.id] = reason
+    return found
 
 
 def staying_support(tag: Tag) -> float:

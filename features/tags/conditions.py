@@ -5,134 +5,15 @@ has an enter side and an exit side: who holds the tag already is asked the loose
 that trembles about the threshold does not move her in and out.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from features import engine
-from features.tags.thresholds import Level, Quantile, Scope
-
-# Of a share of the members or a quantile; the ends would hold everybody or nobody.
-Share = Annotated[float, Field(gt=0, lt=1)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-ColumnName = Annotated[str, Field(min_length=1, max_length=160)]
-Sense = Literal[">=", "<="]
-
-
-class Part(BaseModel):
-    """A piece of a declaration: never changed, unknown keys fail."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Compare(Part):
-    """A column, or its ratio to another one, against a threshold.
-
-    Exactly one of `at_least`, `at_most`, `top`, `bottom` says on which side to enter; `exit` is
-    the looser value at which one stays. `top = 0.2` is the highest fifth of the members with
-    support; `of_quantile = 0.5` makes `at_least` and `at_most` multiples of the median.
-    """
-
-    column: ColumnName
-    over: ColumnName | None = None
-    at_least: Number | None = None
-    at_most: Number | None = None
-    top: Share | None = None
-    bottom: Share | None = None
-    of_quantile: Share | None = None
-    exit: Number | None = None
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        given = [
-            n for n in ("at_least", "at_most", "top", "bottom") if getattr(self, n) is not None
-        ]
-        if len(given) != 1:
-            raise ValueError(
-                f"{self.column} needs exactly one of at_least, at_most, top and bottom, "
-                f"got {given or 'none'}"
-            )
-        if self.of_quantile is not None and given[0] in ("top", "bottom"):
-            raise ValueError(f"{self.column}: {given[0]} is a quantile already; drop of_quantile")
-        enter, stay = float(getattr(self, given[0])), self.exit
-        if stay is None:
-            return self
-        if given[0] in ("top", "bottom") and not enter <= stay < 1:
-            raise ValueError(
-                f"{self.column}: exit {stay} must lie in [{enter}, 1): staying is easier"
-            )
-        if (given[0] == "at_least" and stay > enter) or (given[0] == "at_most" and stay < enter):
-            raise ValueError(
-                f"{self.column}: exit {stay} is stricter than {given[0]} {enter}; a member would "
-                "leave on the day she enters"
-            )
-        return self
-
-    @property
-    def sense(self) -> Sense:
-        """Return on which side of the threshold the condition is true."""
-        return ">=" if self.at_least is not None or self.top is not None else "<="
-
-    def levels(self, support: str, least: float) -> tuple[Level, Level]:
-        """Return the threshold to enter and the one to stay."""
-
-        def level(number: float) -> Level:
-            if self.top is not None or self.bottom is not None:
-                share = 1 - number if self.top is not None else number
-                return Level(
-                    1.0, Quantile(self.column, self.over, round(share, 12), support, least)
-                )
-            if self.of_quantile is not None:
-                return Level(
-                    number, Quantile(self.column, self.over, self.of_quantile, support, least)
-                )
-            return Level(number)
-
-        (enter,) = (
-            n for n in (self.at_least, self.at_most, self.top, self.bottom) if n is not None
-        )
-        return level(enter), level(enter if self.exit is None else self.exit)
-
-    def other_end(self, support: str, least: float) -> Level | None:
-        """Return the lowest value for `top`, the highest for `bottom`: whoever has it is neither.
-
-        Where most members have one value, a share of them ends within the tie.
-        """
-        if self.top is None and self.bottom is None:
-            return None
-        share = 0.0 if self.top is not None else 1.0
-        return Level(1.0, Quantile(self.column, self.over, share, support, least))
-
-    def columns(self) -> Iterator[str]:
-        """Yield the columns it reads."""
-        yield self.column
-        if self.over is not None:
-            yield self.over
-
-    def value(self) -> str:
-        """Return SQL of what is compared."""
-        return value_sql(self.column, self.over)
-
-    def sql(self, scope: Scope) -> str:
-        """Return SQL that is true or false, never null."""
-        enter, stay = (
-            level.measured(scope.quantiles) for level in self.levels(scope.support, scope.least)
-        )
-        if enter is None or stay is None:
-            return "false"
-        # A multiple of a quantile below zero turns the band round: staying is never stricter.
-        stay = min(enter, stay) if self.sense == ">=" else max(enter, stay)
-        threshold = number(enter)
-        if stay != enter:
-            threshold = f"case when {scope.held} then {number(stay)} else {number(enter)} end"
-        asked = f"{self.value()} {self.sense} {threshold}"
-        if (end := self.other_end(scope.support, scope.least)) is not None:
-            value = end.measured(scope.quantiles)
-            if value is None:
-                return "false"
-            asked += f" and {self.value()} <> {number(value)}"
-        return f"coalesce({asked}, false)"
+from features.tags.comparison import ColumnName, Compare, Part
+from features.tags.thresholds import Measured, Scope
 
 
 class Among(Part):
@@ -168,10 +49,10 @@ class Holds(Part):
         return scope.holds(self.tag)
 
 
-class _Group(Part):
+class _Group(Part, ABC):
+    @abstractmethod
     def parts(self) -> "tuple[Condition, ...]":
         """Return the conditions inside."""
-        raise NotImplementedError
 
     def columns(self) -> Iterator[str]:
         """Yield the columns its parts read."""
@@ -225,6 +106,9 @@ class Not(_Group):
 
     def sql(self, scope: Scope) -> str:
         """Return SQL that is true or false, never null."""
+        # What cannot be judged is not true, and neither is its contrary.
+        if unjudged(self.not_, scope) is not None:
+            return "false"
         return f"(not {self.not_.sql(scope)})"
 
 
@@ -263,17 +147,16 @@ def walk(condition: Condition) -> Iterator[Condition]:
             yield from walk(part)
 
 
-def value_sql(column: str, over: str | None = None) -> str:
-    """Return SQL of a column of the joined sources, or of its ratio to another one."""
-    if over is None:
-        return engine.name(column)
-    return f"({engine.name(column)} / nullif({engine.name(over)}, 0))"
-
-
-def number(value: float) -> str:
-    """Return an SQL literal that is a double, exactly this one."""
-    shown = repr(float(value))
-    return shown if "e" in shown else f"{shown}e0"
+def unjudged(condition: Condition, scope: Measured) -> str | None:
+    """Return why a condition is fulfilled by nobody in this programme, whoever they are."""
+    if isinstance(condition, Compare):
+        return condition.unjudged(scope)
+    if not isinstance(condition, _Group):
+        return None
+    reasons = [unjudged(part, scope) for part in condition.parts()]
+    if isinstance(condition, AnyOf) and None in reasons:
+        return None
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _is_in(column: str, names: tuple[str, ...]) -> str:

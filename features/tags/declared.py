@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from features.tags.conditions import ColumnName, Condition, Part
+from features.tags.comparison import ColumnName, Part
+from features.tags.conditions import Condition
 from programme.errors import InputRefused
+from programme.faults import in_words
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Sensitivity = Literal["none", "sensitive"]
@@ -185,7 +187,7 @@ def fault(error: ValidationError, raw: Any, where: str) -> str:
     start = f"{where}: {named}" if named else f"{where}:"
     if first["type"] == "extra_forbidden":
         return f"{start} there is no key {key!r}; correct or remove it."
-    return f"{start} {key}: {first['msg'].removeprefix('Value error, ')}."
+    return f"{start} {key}: {in_words(first)}."
 
 
 def _named(raw: Any, location: tuple[str | int, ...]) -> tuple[str, list[str | int]]:

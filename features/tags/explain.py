@@ -15,14 +15,23 @@ import duckdb
 from features import engine
 from features.tags import columns
 from features.tags.columns import Known
+from features.tags.comparison import Compare
 from features.tags.compiled import staying_support
-from features.tags.conditions import AllOf, Among, AnyOf, Compare, Condition, Holds, Not
+from features.tags.conditions import (
+    AllOf,
+    Among,
+    AnyOf,
+    Condition,
+    Holds,
+    Not,
+    unjudged,
+)
 from features.tags.declared import Tag
 from features.tags.rules import Rules
 from features.tags.store import FACTS, HELD, Tagged
-from features.tags.thresholds import Quantile
+from features.tags.thresholds import Measured, Quantile
 from programme.errors import InputRefused
-from programme.words import LANGUAGES, MINOR_DIGITS
+from programme.words import LANGUAGES, money
 
 _WINDOW = re.compile(r"_(\d+)d$")
 
@@ -145,9 +154,8 @@ class _Speaker:
                     yield from self._said(part, tag, quantiles, stays=stays)
 
     def _compared(self, one: Compare, tag: Tag, quantiles: dict[Quantile, float | None]) -> str:
-        enter, stay = (
-            level.measured(quantiles) for level in one.levels(tag.support, float(tag.min_support))
-        )
+        bounds = one.bounds(Measured(tag.support, float(tag.min_support), quantiles))
+        enter, stay = (None, None) if bounds is None else bounds[:2]
         said = self._label(one.column)
         unit = one.column
         if one.over is not None:
@@ -167,16 +175,10 @@ class _Speaker:
         """Return whether a part of an "any" is one of those that hold."""
         if isinstance(part, Compare):
             value = self._compared_value(part)
-            enter, stay = (
-                level.measured(quantiles)
-                for level in part.levels(tag.support, float(tag.min_support))
-            )
-            bound = stay if stays else enter
-            if value is None or bound is None:
+            bounds = part.bounds(Measured(tag.support, float(tag.min_support), quantiles))
+            if value is None or bounds is None or value == bounds[2]:
                 return False
-            end = part.other_end(tag.support, float(tag.min_support))
-            if end is not None and value == end.measured(quantiles):
-                return False
+            bound = bounds[1] if stays else bounds[0]
             return value >= bound if part.sense == ">=" else value <= bound
         if isinstance(part, Among):
             return self.facts.get(part.column) in (
@@ -185,7 +187,10 @@ class _Speaker:
         if isinstance(part, Holds):
             return self.held.get(part.tag) is not None
         if isinstance(part, Not):
-            return not self._is_true(part.not_, tag, quantiles, stays=stays)
+            scope = Measured(tag.support, float(tag.min_support), quantiles)
+            return unjudged(part.not_, scope) is None and not self._is_true(
+                part.not_, tag, quantiles, stays=stays
+            )
         inside = (self._is_true(one, tag, quantiles, stays=stays) for one in part.parts())
         return all(inside) if isinstance(part, AllOf) else any(inside)
 
@@ -221,8 +226,7 @@ class _Speaker:
 def in_unit(value: float, unit: str, currency: str) -> str:
     """Return a number as people read it in the unit of its column."""
     if unit == "cents":
-        digits = MINOR_DIGITS.get(currency, 2)
-        return f"{currency} {value / 10**digits:,.{digits}f}"
+        return money(value, currency)
     if unit == "share":
         return f"{100 * value:.3g} %"
     if unit == "log ratio":

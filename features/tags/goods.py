@@ -1,20 +1,12 @@
-"""Kinds of goods: which categories of this catalogue they are, and what a member does with them."""
+"""What a member does with each kind of goods."""
 
-import hashlib
-import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import duckdb
 
 from features import engine, table
 from features.group import Column
-from features.lake import Lake, Manifest
-from features.tags.declared import Goods, OwnCategories, Words
 
-NAME_LENGTH_SHOWN = 60
-OWN_MOST = 100
 # Lines by which a member's share is drawn towards the programme's: one line is no taste.
 SHRINKAGE_LINES = 20
 
@@ -66,94 +58,16 @@ MEASURES: dict[str, Column] = {
                f"{_log_share('lines_182d', 'all_lines_182d')} - "
                f"{_log_share('(lines - lines_182d)', '(all_lines - all_lines_182d)')}"),
         Column("discount_share_364d", "share", "taken off the full price",
-               "discount_cents / nullif(cast(gross_cents as double), 0)"),
+               "discount_cents / nullif(cast(gross_cents as double), 0)", needs=("discount",)),
         Column("discount_index_364d", "index", "discount over the programme's on the same goods",
-               "1000.0 * discount_cents / nullif(expected_discount_milli, 0)"),
+               "1000.0 * discount_cents / nullif(expected_discount_milli, 0)",
+               needs=("discount",)),
         Column("price_index_364d", "index", "price over the programme's in the same categories",
                "1000.0 * priced_cents / nullif(expected_milli, 0)"),
         Column("category_count_364d", "categories", "different categories",
                "cast(categories as integer)", 0),
     )
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """Which kinds of goods a programme's categories are.
-
-    Parameters
-    ----------
-    places : (category, goods id), ordered
-    fit : share of the lines of the last year whose category is of a declared kind
-    own : the programme's most bought categories as kinds of goods, most lines first
-    """
-
-    places: tuple[tuple[str, str], ...]
-    fit: float
-    own: tuple[Goods, ...]
-
-    def places_of(self, goods: tuple[Goods, ...]) -> tuple[tuple[str, str], ...]:
-        """Return the places, with those of the own categories that are among some goods."""
-        return (*self.places, *((one.category, one.id) for one in goods if one.category))
-
-
-def describe(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    manifest: Manifest,
-    midnight: str,
-    goods: tuple[Goods, ...],
-) -> Catalogue:
-    """Match the declared kinds of goods with the categories bought in the last year.
-
-    Parameters
-    ----------
-    connection : with the relations of a snapshot prepared
-    midnight : SQL of the instant at which as_of begins
-    """
-    connection.execute(
-        f"""create or replace temp table tag_departments as
-        select category, min(department) as department from (
-            select category, department, rank() over (
-                partition by category order by count(*) desc, department) as place
-            from (
-                select product_id, arg_max(category, known_at) as category,
-                       arg_max(department, known_at) as department
-                from ({lake.rows_sql("products", manifest)})
-                where sign > 0 and known_at < {midnight} group by product_id
-            ) where category is not null group by category, department
-        ) where place = 1 group by category"""
-    )
-    # The frozen table of prices has every category of the last year with its share of lines.
-    rows = connection.execute(
-        """select category, department, line_share from reference_categories
-        left join tag_departments using (category) order by line_share desc, category"""
-    ).fetchall()
-    matchers = [(one.id, matcher(one)) for one in goods]
-    places: list[tuple[str, str]] = []
-    fitting = []
-    for category, department, share in rows:
-        found = [name for name, matches in matchers if matches(category, department or "")]
-        places += [(category, name) for name in found]
-        fitting += [float(share)] if found else []
-    own = tuple(own_category(str(row[0])) for row in rows[:OWN_MOST])
-    return Catalogue(tuple(sorted(places)), math.fsum(fitting), own)
-
-
-def own_category(category: str) -> Goods:
-    """Return a programme's category as a kind of goods of its own, under a name that keeps."""
-    slug = re.sub(r"[^a-z0-9]+", "_", category.lower()).strip("_")[:32]
-    digest = hashlib.sha256(category.encode()).hexdigest()[:8]
-    shown = category if len(category) <= NAME_LENGTH_SHOWN else f"{category[:NAME_LENGTH_SHOWN]}…"
-    words = Words(en=shown, zh=shown)
-    return Goods(id=f"own_{slug}_{digest}".replace("__", "_"), name=words, category=category)
-
-
-def taken(catalogue: Catalogue, wish: OwnCategories) -> tuple[Goods, ...]:
-    """Return the own categories a template asks for; none where the declared goods fit."""
-    if catalogue.fit >= wish.where_goods_fit_less_than:
-        return ()
-    return catalogue.own[: wish.most]
 
 
 def measure(
@@ -168,11 +82,7 @@ def measure(
     places : (category, goods id)
     wanted : (goods id, measure), in column order
     """
-    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
-    ids = {goods for goods, _ in wanted}
-    kept = [pair for pair in places if pair[1] in ids]
-    if kept:
-        connection.executemany("insert into tag_places values (?, ?)", kept)
+    make_places(connection, places, {goods for goods, _ in wanted})
     # 0 is whatever is of no kind asked for.
     connection.execute(
         """create or replace temp table tag_numbers as
@@ -202,6 +112,22 @@ def measure(
     connection.execute("drop table if exists tag_categories")
     _pivot(connection, wanted)
     connection.execute("drop table tag_goods_long")
+
+
+def make_places(
+    connection: duckdb.DuckDBPyConnection, places: tuple[tuple[str, str], ...], ids: Collection[str]
+) -> None:
+    """Make the temp table `tag_places`: which categories are of the kinds of goods asked for.
+
+    Parameters
+    ----------
+    places : (category, goods id)
+    ids : of the goods asked for
+    """
+    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
+    kept = [pair for pair in places if pair[1] in ids]
+    if kept:
+        connection.executemany("insert into tag_places values (?, ?)", kept)
 
 
 def _lines(connection: duckdb.DuckDBPyConnection) -> str:
@@ -295,32 +221,3 @@ _BY_GOODS = f"""
         select goods, cast(sum(cast(line_share as decimal(18, 12))) as double) as usual
         from tag_places join reference_categories using (category) group by goods
     ) u using (goods)"""
-
-
-def matcher(goods: Goods) -> Callable[[str, str], bool]:
-    """Return whether a category, mostly of some department, is of a kind of goods."""
-    yes, no = _pattern(goods.words), _pattern(goods.except_)
-    departments = _pattern(goods.departments)
-
-    def matches(category: str, department: str) -> bool:
-        if goods.category:
-            return category == goods.category
-        if no is not None and no.search(category):
-            return False
-        return bool(
-            (yes is not None and yes.search(category))
-            or (departments is not None and departments.search(department))
-        )
-
-    return matches
-
-
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Match any of the words: whole ones in Latin script, with or without a plural s."""
-    if not words:
-        return None
-    parts = [
-        rf"(?<![a-z]){re.escape(word)}(?:e?s)?(?![a-z])" if word.isascii() else re.escape(word)
-        for word in words
-    ]
-    return re.compile("|".join(parts), re.IGNORECASE)

@@ -5,11 +5,16 @@ one SELECT a group over the prepared relations, and like segments they may look 
 `{as_of}` stands for the day.
 """
 
+from features.carried import SIZES, TIME_OF_DAY
 from features.group import Column, FeatureGroup
 from features.tags.feeds import CAMPAIGNS
+from features.times import DAYPARTS
 
 _182, _364 = "days_ago <= 182", "days_ago <= 364"
 _WEEKDAY, _WEEKEND = "weekday between 1 and 5", "weekday in (0, 6)"
+_MORNING, _LUNCH, _EVENING = (DAYPARTS[part].test for part in ("early", "lunch", "evening"))
+_FROM_FIVE = "(hour >= 17 or hour < 5)"
+_DISCOUNT, _COUPON, _SIZES = ("discount",), ("coupon",), (SIZES,)
 _LARGE, _SMALL = "lines >= large_lines", "lines <= small_lines"
 
 
@@ -22,6 +27,13 @@ def _share(test: str, window: str = _182, among: str = "true") -> str:
         f"count(*) filter (where {test} and {among} and {window}) / "
         f"nullif(cast(count(*) filter (where {among} and {window}) as double), 0)"
     )
+
+
+def _hours(name: str, meaning: str, test: str, among: str = "true") -> Column:
+    """Return a share of the baskets whose hour is known."""
+    sql = _share(test, among=f"hour is not null and {among}")
+    sizes = () if among == "true" else _SIZES
+    return Column(name, "share", meaning, sql, needs=(TIME_OF_DAY, *sizes))
 
 
 def _spend_share(test: str, window: str = _182) -> str:
@@ -37,52 +49,51 @@ ORDERS = FeatureGroup(
     rows="""select o.*, p.small_lines, p.large_lines
         from member_orders o cross join reference_programme p where o.lines > 0""",
     columns=(
-        Column("large_orders_182d", "orders", "large baskets", _count(_LARGE), absent=0),
-        Column("small_orders_182d", "orders", "small baskets", _count(_SMALL), absent=0),
+        Column("large_orders_182d", "orders", "large baskets", _count(_LARGE), absent=0,
+        needs=_SIZES),
+        Column("small_orders_182d", "orders", "small baskets", _count(_SMALL), absent=0,
+        needs=_SIZES),
         Column("weekend_large_share_182d", "share", "of large baskets bought at the weekend",
-               _share(_WEEKEND, among=_LARGE)),
+               _share(_WEEKEND, among=_LARGE), needs=_SIZES),
         Column("large_spend_share_182d", "share", "of spend in large baskets",
-               _spend_share(_LARGE)),
+               _spend_share(_LARGE), needs=_SIZES),
         Column("small_spend_share_182d", "share", "of spend in small baskets",
-               _spend_share(_SMALL)),
+               _spend_share(_SMALL), needs=_SIZES),
         Column("weekend_spend_share_182d", "share", "of spend at the weekend",
                _spend_share(_WEEKEND)),
-        Column("after_work_share_182d", "share", "of baskets, Monday to Friday, 17 to 20 o'clock",
-               _share(f"{_WEEKDAY} and hour between 17 and 20")),
-        Column("working_hours_share_182d", "share",
-               "of baskets, Monday to Friday, 9 to 16 o'clock",
-               _share(f"{_WEEKDAY} and hour between 9 and 16")),
-        Column("weekday_morning_share_182d", "share",
-               "of baskets, Monday to Friday, before 11 o'clock",
-               _share(f"{_WEEKDAY} and hour between 5 and 10")),
-        Column("weekday_lunch_share_182d", "share",
-               "of baskets, Monday to Friday, 11 to 13 o'clock",
-               _share(f"{_WEEKDAY} and hour between 11 and 13")),
-        Column("weekend_morning_share_182d", "share", "of baskets, weekend, before 11 o'clock",
-               _share(f"{_WEEKEND} and hour between 5 and 10")),
-        Column("weekend_midday_share_182d", "share", "of baskets, weekend, 11 to 15 o'clock",
-               _share(f"{_WEEKEND} and hour between 11 and 15")),
-        Column("weekend_evening_share_182d", "share", "of baskets, weekend, from 17 o'clock",
-               _share(f"{_WEEKEND} and (hour >= 17 or hour < 5)")),
-        Column("going_out_share_182d", "share",
-               "of baskets, Friday and Saturday, from 17 o'clock",
-               _share("weekday in (5, 6) and (hour >= 17 or hour < 5)")),
-        Column("before_work_share_182d", "share", "of baskets from 5 to 8 o'clock",
-               _share("hour between 5 and 8")),
-        Column("late_share_182d", "share", "of baskets from 20 to 4 o'clock",
-               _share("(hour >= 20 or hour < 5)")),
-        Column("large_evening_share_182d", "share", "of large baskets from 17 o'clock",
-               _share("(hour >= 17 or hour < 5)", among=_LARGE)),
-        Column("large_morning_share_182d", "share", "of large baskets before 11 o'clock",
-               _share("hour between 5 and 10", among=_LARGE)),
-        Column("small_lunch_share_182d", "share", "of small baskets from 11 to 13 o'clock",
-               _share("hour between 11 and 13", among=_SMALL)),
-        Column("small_evening_share_182d", "share", "of small baskets from 17 o'clock",
-               _share("(hour >= 17 or hour < 5)", among=_SMALL)),
+        _hours("after_work_share_182d", "of baskets, Monday to Friday, 17 to 20 o'clock",
+               f"{_WEEKDAY} and {_EVENING}"),
+        _hours("working_hours_share_182d", "of baskets, Monday to Friday, 9 to 16 o'clock",
+               f"{_WEEKDAY} and hour between 9 and 16"),
+        _hours("weekday_morning_share_182d", "of baskets, Monday to Friday, before 11 o'clock",
+               f"{_WEEKDAY} and {_MORNING}"),
+        _hours("weekday_lunch_share_182d", "of baskets, Monday to Friday, 11 to 13 o'clock",
+               f"{_WEEKDAY} and {_LUNCH}"),
+        _hours("weekend_morning_share_182d", "of baskets, weekend, before 11 o'clock",
+               f"{_WEEKEND} and {_MORNING}"),
+        _hours("weekend_midday_share_182d", "of baskets, weekend, 11 to 15 o'clock",
+               f"{_WEEKEND} and hour between 11 and 15"),
+        _hours("weekend_evening_share_182d", "of baskets, weekend, from 17 o'clock",
+               f"{_WEEKEND} and {_FROM_FIVE}"),
+        _hours("going_out_share_182d", "of baskets, Friday and Saturday, from 17 o'clock",
+               f"weekday in (5, 6) and {_FROM_FIVE}"),
+        _hours("before_work_share_182d", "of baskets from 5 to 8 o'clock",
+               "hour between 5 and 8"),
+        _hours("late_share_182d", "of baskets from 20 to 4 o'clock",
+               "(hour >= 20 or hour < 5)"),
+        _hours("large_evening_share_182d", "of large baskets from 17 o'clock",
+               _FROM_FIVE, _LARGE),
+        _hours("large_morning_share_182d", "of large baskets before 11 o'clock",
+               _MORNING, _LARGE),
+        _hours("small_lunch_share_182d", "of small baskets from 11 to 13 o'clock",
+               _LUNCH, _SMALL),
+        _hours("small_evening_share_182d", "of small baskets from 17 o'clock",
+               _FROM_FIVE, _SMALL),
         Column("single_line_share_182d", "share", "of baskets with one line",
-               _share("lines = 1")),
+               _share("lines = 1"), needs=_SIZES),
         Column("huge_basket_share_182d", "share",
-               "of baskets twice the size of a large one", _share("lines >= 2 * large_lines")),
+               "of baskets twice the size of a large one", _share("lines >= 2 * large_lines"),
+               needs=_SIZES),
         Column("payday_share_364d", "share",
                "of baskets on the 1st to 3rd and 15th to 17th of a month",
                _share("(month_day <= 3 or month_day between 15 and 17)", _364)),
@@ -101,25 +112,30 @@ ORDERS = FeatureGroup(
                f"sum(net_cents) filter (where {_182}) / "
                f"nullif(cast(sum(lines) filter (where {_182}) as double), 0)"),
         Column("saved_cents_364d", "cents", "saved by discounts and coupons",
-               f"coalesce(sum(discount_cents + coupon_cents) filter (where {_364}), 0)", absent=0),
+               f"coalesce(sum(discount_cents + coupon_cents) filter (where {_364}), 0)", absent=0,
+               needs=_DISCOUNT),
         Column("coupon_days_182d", "days", "days with a coupon",
-               f"count(distinct days_ago) filter (where coupon_cents > 0 and {_182})", absent=0),
+               f"count(distinct days_ago) filter (where coupon_cents > 0 and {_182})", absent=0,
+               needs=_COUPON),
         Column("coupon_cents_364d", "cents", "paid with coupons",
-               f"coalesce(sum(coupon_cents) filter (where {_364}), 0)", absent=0),
+               f"coalesce(sum(coupon_cents) filter (where {_364}), 0)", absent=0, needs=_COUPON),
         Column("coupon_large_share_364d", "share", "of large baskets with a coupon",
-               _share("coupon_cents > 0", _364, _LARGE)),
+               _share("coupon_cents > 0", _364, _LARGE), needs=(*_COUPON, *_SIZES)),
         Column("deal_small_share_364d", "share", "of small baskets with a quarter off or more",
                _share("discount_cents >= 0.25 * (net_cents + discount_cents) "
-                      "and discount_cents > 0", _364, _SMALL)),
+                      "and discount_cents > 0", _364, _SMALL), needs=(*_DISCOUNT, *_SIZES)),
         Column("large_discount_share_364d", "share", "that the shop took off large baskets",
                f"sum(discount_cents) filter (where {_LARGE} and {_364}) / nullif(cast(sum("
-               f"net_cents + discount_cents) filter (where {_LARGE} and {_364}) as double), 0)"),
+               f"net_cents + discount_cents) filter (where {_LARGE} and {_364}) as double), 0)",
+               needs=(*_DISCOUNT, *_SIZES)),
         Column("weekend_discount_share_364d", "share", "that the shop took off at the weekend",
                f"sum(discount_cents) filter (where {_WEEKEND} and {_364}) / nullif(cast(sum("
-               f"net_cents + discount_cents) filter (where {_WEEKEND} and {_364}) as double), 0)"),
+               f"net_cents + discount_cents) filter (where {_WEEKEND} and {_364}) as double), 0)",
+               needs=_DISCOUNT),
         Column("saved_share_182d", "share", "of the full price saved by discounts and coupons",
                f"sum(discount_cents + coupon_cents) filter (where {_182}) / nullif(cast(sum("
-               f"net_cents + discount_cents) filter (where {_182}) as double), 0)"),
+               f"net_cents + discount_cents) filter (where {_182}) as double), 0)",
+               needs=_DISCOUNT),
     ),
 )  # fmt: skip
 
@@ -140,6 +156,7 @@ _BY_STORE = """
 STORES = FeatureGroup(
     name="tag_stores",
     meaning="how baskets and money spread over stores",
+    needs=("store",),
     rows=f"""
         with places as ({_BY_STORE}), homes as (
             select store_id, count(*) / cast(sum(count(*)) over () as double) as fellows
@@ -164,10 +181,10 @@ STORES = FeatureGroup(
         Column("home_store_large_share_364d", "share",
                "of large baskets in the most visited store",
                "max(large_364d) filter (where place = 1) "
-               "/ nullif(cast(sum(large_364d) as double), 0)"),
+               "/ nullif(cast(sum(large_364d) as double), 0)", needs=_SIZES),
         Column("away_small_share_364d", "share", "of small baskets in other stores",
                "1 - max(small_364d) filter (where place = 1) "
-               "/ nullif(cast(sum(small_364d) as double), 0)"),
+               "/ nullif(cast(sum(small_364d) as double), 0)", needs=_SIZES),
         Column("away_weekend_share_364d", "share", "of weekend baskets in other stores",
                "1 - max(weekend_364d) filter (where place = 1) "
                "/ nullif(cast(sum(weekend_364d) as double), 0)"),
@@ -228,7 +245,7 @@ SEASONS = FeatureGroup(
                  f"count(*) filter (where month in {months}) / cast(count(*) as double)")
           for season, months in _SEASONS.items()),
         Column("promotion_week_share_364d", "share", "of purchase days in promotion weeks",
-               "count(*) filter (where promotion) / cast(count(*) as double)"),
+               "count(*) filter (where promotion) / cast(count(*) as double)", needs=_DISCOUNT),
         Column("busy_week_share_364d", "share",
                "of purchase days in the programme's busiest weeks",
                "count(*) filter (where busy >= 0.95) / cast(count(*) as double)"),

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 import duckdb
 
 from features import engine
+from features.tags.goods import make_places
 from features.times import DAYPARTS, WEEKDAYS
 from programme.errors import InputRefused
 
 GOODS_PREFIX = "goods."
-_DAYPART = {
-    "early": "hour between 5 and 10", "lunch": "hour between 11 and 13",
-    "afternoon": "hour between 14 and 16", "evening": "hour between 17 and 20",
-    "night": "(hour >= 21 or hour < 5)",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,11 @@ class Outcome:
 
 def _of_baskets(test: str) -> str:
     return f"count(*) filter (where {test}) / nullif(cast(count(*) as double), 0)"
+
+
+def _of_timed(test: str) -> str:
+    """Return a share of the baskets whose hour is known."""
+    return f"count(*) filter (where {test}) / nullif(cast(count(hour) as double), 0)"
 
 
 _FROM_ORDERS = (
@@ -58,7 +59,7 @@ _FROM_ORDERS = (
     Outcome("weekend_share", "share of baskets at the weekend", "周末购物占比",
             _of_baskets("weekday in (0, 6)")),
     Outcome("after_work_share", "share of baskets on weekdays after work", "工作日下班后购物占比",
-            _of_baskets("weekday between 1 and 5 and hour between 17 and 20")),
+            _of_timed(f"weekday between 1 and 5 and {DAYPARTS['evening'].test}")),
     Outcome("month_start_share", "share of baskets in the first week of a month", "月初购物占比",
             _of_baskets("month_day <= 7")),
     Outcome("month_end_share", "share of baskets at the end of a month", "月末购物占比",
@@ -70,10 +71,10 @@ _FROM_ORDERS = (
     *(Outcome(f"{day}_share", f"share of baskets on a {day.capitalize()}",
               f"周{'日一二三四五六'[number]}购物占比", _of_baskets(f"weekday = {number}"))
       for number, day in enumerate(WEEKDAYS)),
-    *(Outcome(f"{part}_share", f"share of baskets from {hours}",
-              f"{hours.replace(' to ', '至').removesuffix(' o' + chr(39) + 'clock')}点购物占比",
-              _of_baskets(_DAYPART[part]))
-      for part, hours in DAYPARTS.items()),
+    *(Outcome(f"{part}_share", f"share of baskets from {day.hours}",
+              f"{day.hours.replace(' to ', '至').removesuffix(' o' + chr(39) + 'clock')}点购物占比",
+              _of_timed(day.test))
+      for part, day in DAYPARTS.items()),
 )  # fmt: skip
 _FROM_CATEGORIES = (
     Outcome("categories", "categories bought", "购买品类数",
@@ -139,10 +140,7 @@ def measure(
     goods : kinds of goods asked for, by id
     places : (category, goods id)
     """
-    connection.execute("create or replace temp table tag_places (category varchar, goods varchar)")
-    kept = [pair for pair in places if pair[1] in goods]
-    if kept:
-        connection.executemany("insert into tag_places values (?, ?)", kept)
+    make_places(connection, places, goods)
     bought = ", ".join(
         f"max(1.0) filter (where goods = {engine.text(one)}) as {engine.name(GOODS_PREFIX + one)}"
         for one in goods

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import engine, snapshot, table
+from features import engine, identities, snapshot, table
 from features.lake import Lake
-from features.tags import goods, outcomes, store
+from features.segments import segmentation
+from features.tags import catalogue as catalogues
+from features.tags import outcomes, store
 from features.tags.figures import Booleans, Doubles, Lift, duplicates, flip_rate, lift
 from features.tags.store import Tagged
 from programme.errors import InputRefused
@@ -102,28 +104,21 @@ def judge(
     ------
     InputRefused : if the data end before the horizon does
     """
-    last = snapshot.default_as_of(settings)
+    _refuse_what_cannot_be_judged(settings, as_of)
     later = as_of + timedelta(days=HORIZON_DAYS)
-    if later > last:
-        raise InputRefused(
-            f"A lift at {as_of} needs what members did until {later}, and the data end at {last}. "
-            f"No report was made. Choose a day up to {last - timedelta(days=HORIZON_DAYS)}."
-        )
     days = _chain(settings, as_of)
-    if len(days) < 2:
-        raise InputRefused(
-            f"A flip rate at {as_of} needs tags of {as_of - timedelta(days=STEP_DAYS)}, before "
-            "which nothing was known. No report was made. Choose a later day."
-        )
     chain: list[Tagged] = []
     for day in days:
         progress(f"tags of {day}")
         earlier = chain[-1] if chain else None
+        # Days are segmented in order, too: each follows the one before.
+        segments = segmentation.build(settings, day, progress).members_file
         chain.append(
             store.build(
-                settings, day, progress, sensitive=sensitive, earlier=earlier, chained=False
+                settings, day, progress, segments=segments, sensitive=sensitive,
+                earlier=earlier, chained=False,
             )
-        )
+        )  # fmt: skip
     before, tagged = chain[-2:]
     progress(f"what members did until {later}")
     happened = _outcomes(settings, as_of, later, tagged)
@@ -131,6 +126,31 @@ def judge(
     qualities = _qualities(tagged, before, happened)
     report = Report(before.as_of, as_of, HORIZON_DAYS, memory, len(happened), qualities)
     return report, tagged
+
+
+def _refuse_what_cannot_be_judged(settings: Settings, as_of: date) -> None:
+    """Refuse a day without four weeks known before and after it, and say which days have them."""
+    last = snapshot.default_as_of(settings)
+    until = last - timedelta(days=HORIZON_DAYS)
+    # The day before the first with an as_of is the first purchase's own.
+    since = snapshot.first_day(settings) + timedelta(days=1 + STEP_DAYS)
+    if since <= as_of <= until:
+        return
+    wanted = f"the tags of {as_of - timedelta(days=STEP_DAYS)}"
+    if as_of > until:
+        wanted = f"what members did until {as_of + timedelta(days=HORIZON_DAYS)}"
+    if since > until:
+        to_do = (
+            f"The first day that can be judged is {since}, once the data reach "
+            f"{since + timedelta(days=HORIZON_DAYS)}: ingest until then. perennial tags without "
+            "--report makes the tags of today."
+        )
+    else:
+        to_do = f"Choose a day from {since} to {until}: perennial tags --report --as-of {until}"
+    raise InputRefused(
+        f"Judging the tags of {as_of} needs {wanted}, and the data go from "
+        f"{since - timedelta(days=1 + STEP_DAYS)} to {last}. No report was made. {to_do}"
+    )
 
 
 def _chain(settings: Settings, as_of: date) -> list[date]:
@@ -155,8 +175,8 @@ def _outcomes(settings: Settings, as_of: date, later: date, tagged: Tagged) -> p
         zone = taken.programme.timezone
         # The programme's own tables stay those of the tags' day: they are the yardstick.
         table.prepare(connection, lake, manifest, later, zone, frozen=taken.reference)
-        catalogue = goods.describe(
-            connection, lake, manifest, table.midnight_sql(later, zone), tagged.rules.goods
+        catalogue = catalogues.describe(
+            connection, lake, manifest, identities.midnight_sql(later, zone), tagged.rules.goods
         )
         places = catalogue.places_of(tagged.rules.goods)
         outcomes.measure(connection, members, (later - as_of).days, kinds, places)

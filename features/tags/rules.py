@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from features.carried import lacking
 from features.tags import columns, declared, outcomes
+from features.tags.catalogue import Catalogue, taken
 from features.tags.columns import Known
-from features.tags.conditions import Among, Compare, Holds, walk
+from features.tags.comparison import Compare
+from features.tags.conditions import Among, Holds, walk
 from features.tags.declared import Declaration, Family, Goods, RulesFile, Tag
-from features.tags.goods import Catalogue, taken
 from features.tags.templates import expanded
 from programme.errors import InputRefused
 
@@ -32,6 +34,7 @@ class Rules:
     tags : those that are on; sensitive ones only where the programme turned them on
     off : sensitive tags that exist and are off
     reads : the columns of each tag
+    absent : why a declared tag is not among `tags`, where the programme's data is the reason
     """
 
     families: tuple[Family, ...]
@@ -39,6 +42,7 @@ class Rules:
     tags: tuple[Tag, ...]
     off: tuple[Tag, ...]
     reads: Mapping[str, tuple[Known, ...]]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -71,6 +75,24 @@ class Rules:
                 kept.append(tag)
                 names.add(tag.id)
         return replace(self, tags=tuple(kept))
+
+    def of_data(self, carried: frozenset[str]) -> "Rules":
+        """Return only the tags that read what the programme's data carry; say why of the others.
+
+        Parameters
+        ----------
+        carried : tables and facts of which something is known; see `features.carried`
+        """
+        absent: dict[str, str] = {}
+        for tag in self.tags:
+            needs = tuple(dict.fromkeys(n for c in self.reads[tag.id] for n in c.needs))
+            reason = lacking(needs, carried) or next(
+                (absent[one] for one in sorted(asked(tag)) if one in absent), None
+            )
+            if reason is not None:
+                absent[tag.id] = reason
+        kept = tuple(tag for tag in self.tags if tag.id not in absent)
+        return replace(self, tags=kept, absent=absent)
 
 
 def definition(tag: Tag) -> str:
@@ -221,7 +243,7 @@ def _checked(
         _refuse_unheld(tag, tags, where)
     ordered = _ordered(tags)
     on = tuple(tag for tag in ordered if sensitive or tag.sensitivity == "none")
-    off = tuple(tag for tag in ordered if tag not in on)
+    off = tuple(tag for tag in ordered if not (sensitive or tag.sensitivity == "none"))
     return Rules(families, goods, on, off, reads)
 
 

@@ -17,13 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import engine, snapshot, table
+from features import engine, identities, snapshot
+from features.carried import carried
 from features.lake import Lake
 from features.snapshot import Snapshot
 from features.tags import columns, compiled, goods, habits, rules
+from features.tags.catalogue import Catalogue, describe
 from features.tags.compiled import Sources
 from features.tags.declared import Tag
-from features.tags.goods import Catalogue
 from features.tags.rules import Rules, definition
 from programme.errors import InputRefused
 from programme.files import sha256_of, sync_file, sync_folder, write_json
@@ -31,7 +32,7 @@ from programme.settings import Settings
 
 HELD, FACTS, META = "tags.parquet", "facts.parquet", "meta.json"
 # Bump when the SQL around the rules changes what a tag means.
-FORMAT = 2
+FORMAT = 3
 # Kept of every member, so that the facts are never empty.
 _RECENCY = columns.find("recency_days", frozenset(), "the table of facts")
 
@@ -110,6 +111,7 @@ def build(
         ours = every.from_sources(
             "features", "habits", "goods", *(["segments"] if segments else [])
         )
+        ours = ours.of_data(made.carried())
         if chained and earlier is None:
             earlier = newest(settings, before=as_of, rules=ours)
         return made.tagged(ours, catalogue, earlier)
@@ -144,12 +146,23 @@ class _Making:
         """Open the engine with the snapshot's relations; yield what its categories are."""
         lake = Lake(self.settings)
         manifest = lake.manifest().up_to(self.snapshot.lake_version)
-        midnight = table.midnight_sql(self.snapshot.as_of, self.snapshot.programme.timezone)
         with self.snapshot.prepared() as connection:
             self.connection: duckdb.DuckDBPyConnection = connection
             self.progress("matching categories with kinds of goods")
             kinds = rules.read(self.settings.home).goods
-            yield goods.describe(connection, lake, manifest, midnight, kinds)
+            yield describe(connection, lake, manifest, self._midnight, kinds)
+
+    def carried(self) -> frozenset[str]:
+        """Return the tables and facts of which something was known; ask while it is open."""
+        lake = Lake(self.settings)
+        return frozenset(self.snapshot.reference.tables) | carried(
+            self.connection, lake, lake.manifest().up_to(self.snapshot.lake_version),
+            self.snapshot.as_of, self._midnight,
+        )  # fmt: skip
+
+    @property
+    def _midnight(self) -> str:
+        return identities.midnight_sql(self.snapshot.as_of, self.snapshot.programme.timezone)
 
     def tagged(self, ours: Rules, catalogue: Catalogue, earlier: Tagged | None) -> Tagged:
         """Return the tags, made unless they are there."""
@@ -203,6 +216,7 @@ class _Making:
                 "chain": 0 if earlier is None else earlier.meta["chain"] + 1,
                 **made_of,
                 "goods_fit": catalogue.fit,
+                "absent": {**ours.absent, **compiled.unjudged(ours.tags, measured)},
                 "definitions": {tag.id: _digest(tag) for tag in ours.tags},
                 "quantiles": [
                     {**vars(quantile), "value": value} for quantile, value in measured.items()
@@ -247,6 +261,11 @@ class _Making:
 
 def _refuse_no_segments(path: Path) -> None:
     wanted = {"member_id", *columns.SEGMENTS}
+    if not path.is_file():
+        raise InputRefused(
+            f"{path} is not a file. No tags were made. Name the Parquet file that holds the "
+            "segments, or leave it out: perennial tags"
+        )
     try:
         there = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:

@@ -34,19 +34,29 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Scope:
+class Measured:
+    """What thresholds are measured to be.
+
+    Parameters
+    ----------
+    support, least : the support the programme's quantiles are taken over
+    quantiles : what they were measured to be
+    """
+
+    support: str
+    least: float
+    quantiles: Mapping[Quantile, float | None]
+
+
+@dataclass(frozen=True)
+class Scope(Measured):
     """What the SQL of a condition is written against.
 
     Parameters
     ----------
     held : SQL of whether the member holds the tag already
-    support, least : the support the programme's quantiles are taken over
-    quantiles : what they were measured to be
     holds : SQL of whether she holds another tag
     """
 
     held: str
-    support: str
-    least: float
-    quantiles: Mapping[Quantile, float | None]
     holds: Callable[[str], str]

@@ -1,7 +1,7 @@
 """Results on the terminal: what was read, which model won and by how much, who is at risk."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -9,12 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from features.ingest import Ingested
-from features.profile import Profile, known, standing
-from features.segments.described import Row as SegmentRow
-from features.segments.described import follows, moves, notes
-from features.segments.described import rows as segment_rows
-from features.segments.segmentation import KINDS, Segmentation
 from features.snapshot import Snapshot
+from programme.words import money
 from serving.batch import Scored
 from training.scores import RISK_BANDS
 
@@ -59,76 +55,6 @@ def show_snapshot(console: Console, built: Snapshot) -> None:
     console.print(f"Kept in {built.path}", **PLAIN)
 
 
-def show_segments(
-    console: Console, made: Segmentation, earlier: Segmentation | None, language: str
-) -> None:
-    """Print how many members stand where, and how stages moved since an earlier day."""
-    console.print(f"{follows(made, language)}.", **PLAIN)
-    for kind in KINDS:
-        told = segment_rows(made, kind, language)
-        if told:
-            console.print(_segment_table(f"{_KIND_TITLES[kind]}, {made.as_of}", told))
-        for note in notes(made, kind, language):
-            console.print(f"{note}.", **PLAIN)
-    if earlier is not None:
-        _show_moves(console, earlier, made, language)
-
-
-def _segment_table(title: str, told: Sequence[SegmentRow]) -> Table:
-    table = Table(title=title, title_justify="left")
-    headings = ["", "members", "of members", "of spend", "expected back in 91 d"]
-    for heading in headings + ["meaning"] * any(row.meaning for row in told):
-        # Chinese has no spaces to break a line at: it is folded, not cut off.
-        side: Literal["left", "right"] = "left" if heading in ("", "meaning") else "right"
-        table.add_column(heading, justify=side, overflow="fold")
-    for row in told:
-        table.add_row(
-            row.label, f"{row.members:,}", f"{row.member_share:.1%}",
-            "" if row.value_share is None else f"{row.value_share:.1%}",
-            "" if row.return_probability is None else f"{row.return_probability:.1%}",
-            *([row.meaning] if row.meaning else []),
-        )  # fmt: skip
-    return table
-
-
-def show_profile(console: Console, found: Profile, language: str) -> None:
-    """Print where a member stands, then everything that is known of her."""
-    console.print(f"Member {found.member_id} as of {found.as_of}", **PLAIN)
-    for heading, sentence in standing(found, language):
-        console.print(f"  {heading}: {sentence}", **PLAIN)
-    if found.tags:
-        console.print(
-            "  tags: " + ", ".join(one.tag.name.of(language) for one in found.tags), **PLAIN
-        )
-    table = Table(title="Features", title_justify="left")
-    for heading in ("group", "feature", "value", "unit", "meaning"):
-        table.add_column(heading, justify="right" if heading == "value" else "left")
-    for group, column, value in known(found):
-        shown = escape(value) if isinstance(value, str) else f"{value:,.10g}"
-        if isinstance(value, float) and not value.is_integer():
-            shown = f"{value:,.4g}"
-        table.add_row(group, column.name, shown, column.unit, column.meaning)
-    console.print(table)
-
-
-_KIND_TITLES = {"stage": "Lifecycle stages", "rfm_group": "RFM groups", "cluster": "Clusters"}
-
-
-def _show_moves(console: Console, earlier: Segmentation, made: Segmentation, language: str) -> None:
-    moved = moves(earlier, made, "stage", language)
-    if moved is None:
-        return
-    table = Table(
-        title=f"Stages of {earlier.as_of} (rows) and {made.as_of} (columns)", title_justify="left"
-    )
-    table.add_column("")
-    for name in moved.counts.columns:
-        table.add_column(moved.after[str(name)], justify="right")
-    for name, line in zip(moved.counts.index, moved.counts.to_numpy(), strict=True):
-        table.add_row(moved.before[str(name)], *(f"{count:,}" for count in line))
-    console.print(table)
-
-
 def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
     """Print one target's leaderboard, best on the test days first, the winner in green."""
     for population in board["populations"]:
@@ -164,7 +90,7 @@ def show_scores(console: Console, scored: Scored) -> None:
             band, f"{len(chosen):,}",
             f"{(chosen['churn_population'] == 'active').sum():,}",
             f"{chosen['churn_probability'].mean():.2f}" if len(chosen) else "",
-            _money(chosen["value_cents"].sum(), scored.programme.currency),
+            money(chosen["value_cents"].sum(), scored.programme.currency),
         )  # fmt: skip
     console.print(table)
     _show_at_risk(console, scored, members)
@@ -185,14 +111,10 @@ def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> No
         table.add_row(
             escape(str(member["member_id"])), f"{member['churn_probability']:.2f}",
             str(member["churn_percentile"]),
-            _money(member["value_cents"], scored.programme.currency),
+            money(member["value_cents"], scored.programme.currency),
         )  # fmt: skip
     console.print(table)
 
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _money(cents: float, currency: str) -> str:
-    return f"{cents / 100:,.0f} {currency}"

@@ -18,6 +18,7 @@ from features import table
 from features.sources import facts, happenings
 from features.sources.mapping import TABLES, FileFormat, Mapping
 from programme.settings import Programme
+from serving.reports.console import console
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -76,7 +77,7 @@ def test_a_page_runs_as_it_stands(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(perennial.console, "width", 400, raising=False)
+    monkeypatch.setattr(console, "width", 400, raising=False)
     names: dict[str, Any] = {}
     printed, ran = "", {"bash": 0, "python": 0, "text": 0}
     for language, name, encoding, text in blocks(page):

@@ -5,7 +5,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -90,14 +90,17 @@ def _known(
     who = {row["source_key"]: row["member_id"] for row in resolved}
     for row in _newest(purchases, ("order_id", "line_no"), midnight):
         if row["occurred_at"] < midnight and row["source_key"] is not None:
-            local = row["occurred_at"].replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
+            instant = row["occurred_at"].replace(tzinfo=UTC)
+            local = instant.astimezone(ZoneInfo(timezone))
+            just_before = (instant - timedelta(microseconds=1)).astimezone(ZoneInfo(timezone))
             yield (
                 str(who.get(row["source_key"], row["source_key"])),
                 row
                 | {
                     "day": local.date(),
                     "ago": (as_of - local.date()).days,
-                    "hour": local.hour,
+                    # The first instant of a day is a date whose time is not known.
+                    "hour": local.hour if just_before.date() == local.date() else None,
                     "returned": (row.get("quantity") or 0) < 0 or row["net_cents"] < 0,
                 },
             )
@@ -146,7 +149,7 @@ def _baskets(own: Iterable[Row]) -> list[Row]:
                 "ago": ago, "lines": len(bought), "returned": len(rows) - len(bought),
                 "net_cents": net, "coupon": _sum("coupon_cents", rows), "discount": discount,
                 "off": _share(discount, net + discount), "day": rows[0]["day"],
-                "hour": min((row["hour"] for row in bought), default=None),
+                "hour": min((r["hour"] for r in bought if r["hour"] is not None), default=None),
                 "store": min((r["store_id"] for r in bought if r.get("store_id")), default=None),
                 "channel": min((r["channel"] for r in bought if r.get("channel")), default=None),
             }
@@ -318,7 +321,7 @@ def _places(baskets: list[Row]) -> Row:
 
 def _times(baskets: list[Row]) -> Row:
     half = _between(baskets, 1, 182)
-    hours = [basket["hour"] for basket in half]
+    hours = [basket["hour"] for basket in half if basket["hour"] is not None]
     days = {basket["ago"]: basket["day"] for basket in half}
     year = {basket["ago"]: basket["day"] for basket in _between(baskets, 1, 364)}
     week = Counter(day.isoweekday() % 7 for day in days.values())

@@ -68,8 +68,8 @@ def test_a_day_ends_at_the_same_instant_for_rollups_and_for_as_of(
             assert begins <= moment < ends
 
 
-def shop_days(home: Settings) -> dict[str, tuple[date, int]]:
-    """Return the day and hour of each member's only basket, as rolled up."""
+def shop_days(home: Settings) -> dict[str, tuple[date, int | None]]:
+    """Return the day and hour, if known, of each member's only basket, as rolled up."""
     lake = Lake(home)
     with engine.connect(home) as connection:
         rows, keys = (
@@ -84,7 +84,8 @@ def shop_days(home: Settings) -> dict[str, tuple[date, int]]:
 
 UTC_STAMPS = [
     ("2024-01-16 04:59:59", date(2024, 1, 15), 23),
-    ("2024-01-16 05:00:00", date(2024, 1, 16), 0),
+    ("2024-01-16 05:00:00", date(2024, 1, 16), None),  # midnight: a date without a time
+    ("2024-01-16 05:00:01", date(2024, 1, 16), 0),
     ("2024-03-10 06:59:00", date(2024, 3, 10), 1),  # still winter
     ("2024-03-10 07:00:00", date(2024, 3, 10), 3),  # summer
     ("2024-03-11 03:59:00", date(2024, 3, 10), 23),  # the end of a day of 23 hours
@@ -114,12 +115,13 @@ def test_midnight_itself_belongs_to_the_day_that_begins() -> None:
     assert (without["purchase_days"], without["recency_days"]) == (2, 1)
 
 
-WRITTEN = {
+WRITTEN: dict[str, list[tuple[str, date, int | None]]] = {
     "Asia/Shanghai": [
         ("2024-01-16 00:30:00", date(2024, 1, 16), 0),
         ("2024-01-16T00:30:00", date(2024, 1, 16), 0),
-        ("2024-01-16", date(2024, 1, 16), 0),
-        ("20240116", date(2024, 1, 16), 0),
+        ("2024-01-16", date(2024, 1, 16), None),
+        ("20240116", date(2024, 1, 16), None),
+        ("2024-01-16 00:00:00", date(2024, 1, 16), None),
         ("2024/01/16 08:15", date(2024, 1, 16), 8),
         ("2024-01-16 00:30:00+08:00", date(2024, 1, 16), 0),
         ("2024-01-15T16:30:00Z", date(2024, 1, 16), 0),
@@ -131,6 +133,11 @@ WRITTEN = {
         ("2024-01-15 16:30:00Z", date(2024, 1, 15), 11),
         ("2024-03-10 02:30:00", date(2024, 3, 10), 3),  # a time that was not
         ("2023-11-05 01:30:00", date(2023, 11, 5), 1),  # a time that was twice
+    ],
+    "America/Sao_Paulo": [
+        ("2018-11-04", date(2018, 11, 4), None),  # there was no midnight: the day begins at one
+        ("2018-11-04 01:00:01", date(2018, 11, 4), 1),
+        ("2018-11-05 01:00:00", date(2018, 11, 5), 1),
     ],
 }
 

@@ -78,6 +78,18 @@ def test_identities_make_strangers_known(home: Settings) -> None:
     assert found(done, "members", "identities") == []
 
 
+def test_what_was_sent_to_a_merged_member_is_no_strangers(home: Settings) -> None:
+    merged = Till(
+        identities=[identity("bob", "ann", MIDNIGHT + timedelta(days=2))],
+        contacts=[contact("bob", LONG_AGO)],
+    )
+
+    _, done = shop.take(home, BOUGHT, merged)
+
+    (met,) = found(done, "members", "contacts")
+    assert met.count == 0
+
+
 def test_keys_that_nobody_uses_are_noticed(home: Settings) -> None:
     rows = [identity(key, "ann", LONG_AGO) for key in ("x", "y", "bob")]
 

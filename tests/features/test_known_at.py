@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from features import engine, rollups, snapshot, table
+from features import engine, identities, rollups, snapshot, table
 from features.group import FeatureGroup
 from features.lake import STORED_EXTRA
 from features.snapshot import Snapshot
@@ -204,7 +204,7 @@ def test_a_leak_is_seen_in_every_family(
 def test_an_identity_learned_too_late_is_caught(
     year: Year, rows: Callable[[Any], Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "midnight_sql", lambda *_: "timestamp '2100-01-01'")
+    monkeypatch.setattr(identities, "midnight_sql", lambda *_: "timestamp '2100-01-01'")
 
     with pytest.raises(AssertionError):
         moves_nothing(year, rows(MIDNIGHT))

@@ -61,7 +61,7 @@ def test_the_report_is_kept_as_json_and_as_a_page(home: Settings) -> None:
     steps = {finding["step"]: finding for finding in found["findings"]}
     assert set(steps) == {
         "rows", "quarantine", "size", "history", "members", "returns", "amounts", "calendar",
-        "catalogue",
+        "catalogue", "times",
     }  # fmt: skip
     for finding in found["findings"]:
         assert finding["severity"] in ("error", "warning", "information")
@@ -128,3 +128,17 @@ def test_plenty_of_clean_data_has_nothing_to_mend(home: Settings, tmp_path: Path
     (done,) = shop.take(home, shop.export(tmp_path, text, mapping))
 
     assert done.report.worst() == "information"
+
+
+def test_dates_without_a_time_of_day_are_said(home: Settings) -> None:
+    days = [line("ann", MIDNIGHT - 9 * DAY), line("bob", MIDNIGHT - 8 * DAY)]
+    timed = line("bob", MIDNIGHT - 7 * DAY + timedelta(hours=9))
+    nothing, partly = (reported(done.report_path)["findings"] for done in shop.take(
+        home, Till(days), Till([timed])
+    ))  # fmt: skip
+
+    (without,) = (one for one in nothing if one["step"] == "times")
+    (some,) = (one for one in partly if one["step"] == "times")
+    assert (without["count"], some["count"]) == (2, 2)
+    assert "no time of day is known" in without["finding"] and without["how_to_fix"]
+    assert "(66.7%)" in some["finding"] and not some["how_to_fix"]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import perennial
 from programme.errors import NotReady
 from programme.settings import Settings
+from serving.reports.console import console as terminal
 from serving.reports.reviews import show_reviews
 from tests.training import grocer as made_up
 from tests.training.grocer import END, FIRST_DAY, NOW, Trained, tiny_config
@@ -150,10 +151,10 @@ def test_the_command_tells_what_is_due(trained_grocer: Trained) -> None:
 
     show_reviews(console, review(settings, tiny_config(), ["repeat"]))
     shown = console.export_text()
-    perennial.console.begin_capture()
+    terminal.begin_capture()
     told("retrain", "repeat", "--dry-run", settings=settings)
 
-    assert perennial.console.end_capture() == shown
+    assert terminal.end_capture() == shown
     assert "repeat_28d" in shown
     assert "│ no" in shown
 

@@ -106,6 +106,14 @@ def test_a_young_programme_is_told_to_wait() -> None:
         tabulate(connection)
 
 
+def test_a_programme_of_one_day_is_one_day_old() -> None:
+    with (
+        programme(np.ones((1, 1)), gap_days=10) as connection,
+        pytest.raises(NotReady, match="is 1 day old"),
+    ):
+        tabulate(connection)
+
+
 def test_a_programme_without_purchases_is_told_to_wait() -> None:
     with (
         programme(np.zeros((1, 200)), gap_days=10) as connection,

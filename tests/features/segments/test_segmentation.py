@@ -16,7 +16,7 @@ from features.segments.segmentation import Segmentation
 from features.tags import store
 from programme.errors import InputRefused
 from programme.settings import Settings
-from programme.words import LANGUAGES
+from programme.words import LANGUAGES, label
 from tests.features import shop
 from tests.features.conftest import Loaded
 from tests.features.shop import AS_OF, MIDNIGHT, Till
@@ -235,8 +235,8 @@ def test_a_profile_says_everything_once(
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["member_id"] == "m000"
     for language in LANGUAGES:
         assert [heading for heading, _ in profile.standing(found, language)][:2] == [
-            "population",
-            "RFM",
+            label("profile.population", language),
+            label("profile.rfm", language),
         ]
     held = {one.tag.id for one in found.tags}
     assert f"stage_{found.segments['stage']}" in held
@@ -330,15 +330,20 @@ def segments_of(rows: list[shop.Row]) -> pd.DataFrame:
         return segmentation.build(home, AS_OF).members()
 
 
-def test_no_segment_knows_what_happens_or_is_learned_later() -> None:
+@pytest.fixture(scope="module")
+def honest() -> pd.DataFrame:
+    """Return the segments of members who have no future yet."""
+    return segments_of(habits(110))
+
+
+def test_no_segment_knows_what_happens_or_is_learned_later(honest: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(segments_of(with_a_future(habits(110))), honest)
+
+
+def test_a_planted_leak_is_seen_in_the_segments(
+    honest: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = habits(110)
-
-    pd.testing.assert_frame_equal(segments_of(with_a_future(rows)), segments_of(rows))
-
-
-def test_a_planted_leak_is_seen_in_the_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = habits(110)
-    honest = segments_of(rows)
     monkeypatch.setattr(table, "KNOWN", "where occurred_on < {as_of}")
 
     assert not segments_of(with_a_future(rows)).equals(honest)

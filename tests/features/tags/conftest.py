@@ -7,6 +7,7 @@ import pytest
 
 from features.tags import rules
 
+RULES = rules.BUILT_IN
 FEW = ("00_goods.toml", "01_lifecycle.toml", "16_segments.toml")
 SOME = """
 [family]
@@ -43,13 +44,18 @@ outcome = "goods.{goods}"
 """
 
 
+def write_few(folder: Path) -> Path:
+    """Write a few of the built-in rules into a new folder."""
+    folder.mkdir()
+    for name in FEW:
+        shutil.copy(RULES / name, folder)
+    (folder / "50_some.toml").write_text(SOME, "utf-8")
+    return folder
+
+
 @pytest.fixture
 def few_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the built-in rules be a few of them, and return their folder."""
-    folder = tmp_path / "few"
-    folder.mkdir()
-    for name in FEW:
-        shutil.copy(rules.BUILT_IN / name, folder)
-    (folder / "50_some.toml").write_text(SOME, "utf-8")
+    folder = write_few(tmp_path / "few")
     monkeypatch.setattr(rules, "BUILT_IN", folder)
     return folder

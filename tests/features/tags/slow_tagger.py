@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from features.tags.conditions import AllOf, Among, AnyOf, Compare, Condition, Holds, Not
+from features.tags.comparison import Compare
+from features.tags.conditions import AllOf, Among, AnyOf, Condition, Holds, Not
 from features.tags.declared import Tag
 
 Row = Mapping[str, Any]
@@ -46,29 +47,54 @@ def _is_true(
     if isinstance(one, AnyOf):
         return any(_is_true(part, tag, row, rows, held, was) for part in one.any)
     if isinstance(one, Not):
-        return not _is_true(one.not_, tag, row, rows, held, was)
+        return _judged(one.not_, tag, rows) and not _is_true(one.not_, tag, row, rows, held, was)
     return _compares(one, tag, row, rows, was)
 
 
 def _compares(one: Compare, tag: Tag, row: Row, rows: Sequence[Row], was: bool) -> bool:
     value = _value(one, row)
-    given = next(n for n in (one.at_least, one.at_most, one.top, one.bottom) if n is not None)
+    bounds = _bounds(one, tag, rows)
+    if value is None or bounds is None:
+        return False
     upwards = one.at_least is not None or one.top is not None
-    bounds = [given, given if one.exit is None else one.exit]
-    if one.top is not None or one.bottom is not None:
-        shares = [1 - b if one.top is not None else b for b in bounds]
-        bounds = [_quantile(one, tag, rows, share) for share in shares]  # type: ignore[misc]
-        if value == _quantile(one, tag, rows, 0 if one.top is not None else 1):
-            return False
-    elif one.of_quantile is not None:
-        unit = _quantile(one, tag, rows, one.of_quantile)
-        bounds = [None if unit is None or (unit == 0 and b != 1) else b * unit for b in bounds]  # type: ignore[misc]
-    if value is None or any(b is None for b in bounds):
+    if (one.top or one.bottom) and value == _quantile(one, tag, rows, 0 if upwards else 1):
         return False
     enter, stay = bounds
     looser = min(enter, stay) if upwards else max(enter, stay)
     bound = looser if was else enter
     return value >= bound if upwards else value <= bound
+
+
+def _bounds(one: Compare, tag: Tag, rows: Sequence[Row]) -> tuple[float, float] | None:
+    """Return where to enter and where to stay; None where that tells nobody apart."""
+    given = next(n for n in (one.at_least, one.at_most, one.top, one.bottom) if n is not None)
+    bounds = [given, given if one.exit is None else one.exit]
+    if one.top is not None or one.bottom is not None:
+        shares = [1 - b if one.top is not None else b for b in bounds]
+        bounds = [_quantile(one, tag, rows, share) for share in shares]  # type: ignore[misc]
+    elif one.of_quantile is not None:
+        unit = _quantile(one, tag, rows, one.of_quantile)
+        bounds = [None if unit is None or (unit == 0 and b != 1) else b * unit for b in bounds]  # type: ignore[misc]
+        lowest, highest = (_quantile(one, tag, rows, share) for share in (0, 1))
+        if one.at_least is not None and not _is_above(bounds[0], lowest):
+            return None
+        if one.at_most is not None and not _is_above(highest, bounds[0]):
+            return None
+    return None if any(b is None for b in bounds) else (bounds[0], bounds[1])
+
+
+def _is_above(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and one > other
+
+
+def _judged(one: Condition, tag: Tag, rows: Sequence[Row]) -> bool:
+    if isinstance(one, Compare):
+        return _bounds(one, tag, rows) is not None
+    if isinstance(one, AnyOf):
+        return any(_judged(part, tag, rows) for part in one.any)
+    if isinstance(one, AllOf):
+        return all(_judged(part, tag, rows) for part in one.all)
+    return _judged(one.not_, tag, rows) if isinstance(one, Not) else True
 
 
 def _quantile(one: Compare, tag: Tag, rows: Sequence[Row], share: float) -> float | None:

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from features.tags.conditions import Compare
+from features.tags import compiled
+from features.tags.comparison import Compare
 from features.tags.declared import Declaration
 from features.tags.rules import Rules
+from features.tags.thresholds import Quantile
 from tests.features.tags import declaring, slow_tagger
 from tests.features.tags.declaring import ruled, tag
 
@@ -201,7 +203,46 @@ def test_a_multiple_of_nothing_tells_nobody_apart(tmp_path: Path) -> None:
     rule = '{ column = "spend_cents_84d", at_least = 2, of_quantile = 0.5 }'
     ours = ruled(tmp_path / "r", tag("one", rule))
 
-    assert declaring.decided(ours, [{"spend_cents_84d": 0.0}] * 3) == [set()] * 3
+    row = {"spend_cents_84d": 0.0, "purchase_days_182d": 1.0}
+    assert declaring.decided(ours, [row] * 3) == [set()] * 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "holders"),
+    [
+        # The quarter that has least has nothing: everybody has at least as much.
+        ("at_least = 1, of_quantile = 0.25", [0, 0, 5, 9], []),
+        ("at_least = 1, of_quantile = 0.5", [0, 0, 5, 9], []),
+        ("at_least = 1, of_quantile = 0.75", [0, 0, 5, 9], [2, 3]),
+        ("at_least = 0.5, of_quantile = 0.5", [4, 4, 4, 4], []),
+        ("at_most = 1, of_quantile = 0.75", [1, 9, 9, 9], []),
+        ("at_most = 1, of_quantile = 0.25", [1, 9, 9, 9], [0]),
+        ("at_most = 0.5, of_quantile = 0.5", [4, 4, 1, 4], [2]),
+    ],
+)
+def test_a_threshold_everybody_reaches_is_held_by_nobody_and_says_why(
+    rule: str, values: list[float], holders: list[int], tmp_path: Path
+) -> None:
+    asked = f'{{ column = "spend_cents_84d", {rule} }}'
+    ours = ruled(tmp_path / "r", tag("one", asked), tag("contrary", f"{{ not = {asked} }}"))
+    measured: dict[Quantile, float | None] = {
+        one: float(sorted(values)[max(0, math.ceil(one.share * len(values)) - 1)])
+        for each in ours.tags
+        for one in compiled.wanted(each)
+    }
+
+    rows = [{"spend_cents_84d": float(value), "purchase_days_182d": 1.0} for value in values]
+
+    found = declaring.decided(ours, rows)
+
+    assert [n for n, names in enumerate(found) if "one" in names] == holders
+    if not holders:
+        assert found == [set()] * len(values)
+        reasons = compiled.unjudged(ours.tags, measured)
+        assert set(reasons) == {"one", "contrary"}
+        assert "spend_cents_84d" in reasons["one"] and "nobody apart" in reasons["one"]
+    else:
+        assert compiled.unjudged(ours.tags, measured) == {}
 
 
 def test_a_column_nobody_has_is_fulfilled_by_nobody(tmp_path: Path) -> None:

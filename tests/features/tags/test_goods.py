@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from features import snapshot, table
+from features import identities, snapshot, table
 from features.lake import Lake
 from features.tags import goods, rules
+from features.tags.catalogue import describe, matcher
 from features.tags.declared import Goods, Words
 from programme.settings import Settings
 from tests.features import shop
@@ -31,6 +32,14 @@ def kind(name: str) -> Goods:
         ("cat", "CAT FOOD", True),
         ("cat", "CATALOGUE ITEMS", False),
         ("cat", "猫粮", True),
+        ("cat", "cat0", False),
+        ("cat", "CAT_12", False),
+        ("cat", "cat-7", False),
+        ("cat", "2cats", False),
+        ("cat", "CAT_FOOD", True),
+        ("cat", "Dogs & cats", True),
+        ("cat", "cat猫粮", True),
+        ("tea", "étea", False),
         ("dog", "HOT DOGS", False),
         ("dog", "DOG FOODS", True),
         ("milk", "奶粉", False),
@@ -42,12 +51,12 @@ def kind(name: str) -> Goods:
 def test_a_category_is_known_by_its_words_in_english_and_chinese(
     name: str, category: str, belongs: bool
 ) -> None:
-    assert goods.matcher(kind(name))(category, "") is belongs
+    assert matcher(kind(name))(category, "") is belongs
 
 
 def test_a_department_says_what_its_categories_do_not() -> None:
-    assert goods.matcher(kind("organic"))("REFRIGERATED", "NUTRITION")
-    assert not goods.matcher(kind("organic"))("REFRIGERATED", "DELI")
+    assert matcher(kind("organic"))("REFRIGERATED", "NUTRITION")
+    assert not matcher(kind("organic"))("REFRIGERATED", "DELI")
 
 
 BABY = Goods(id="baby", name=Words(en="baby goods", zh="母婴用品"), words=("baby",))
@@ -71,8 +80,8 @@ def test_what_she_does_with_a_kind_of_goods_is_counted_by_hand(home: Settings) -
 
     lake = Lake(home)
     with built.prepared() as connection:
-        found = goods.describe(
-            connection, lake, lake.manifest(), table.midnight_sql(AS_OF, ZONE), (BABY,)
+        found = describe(
+            connection, lake, lake.manifest(), identities.midnight_sql(AS_OF, ZONE), (BABY,)
         )
         goods.measure(connection, found.places, wanted)
         row = connection.execute("select * from tag_goods").df().iloc[0].to_dict()

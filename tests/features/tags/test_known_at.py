@@ -47,15 +47,20 @@ def facts_of(till: Till) -> pd.DataFrame:
         return facts.merge(made.wide().reset_index(), on="member_id", validate="one_to_one")
 
 
-def test_no_tag_knows_what_happens_or_is_learned_later() -> None:
+@pytest.fixture(scope="module")
+def honest() -> pd.DataFrame:
+    """Return the facts and tags of a year that has no future yet."""
+    return facts_of(shop.fed_year())
+
+
+def test_no_tag_knows_what_happens_or_is_learned_later(honest: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(facts_of(with_a_future(shop.fed_year())), honest)
+
+
+def test_a_planted_leak_is_seen_in_the_tags(
+    honest: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     till = shop.fed_year()
-
-    pd.testing.assert_frame_equal(facts_of(with_a_future(till)), facts_of(till))
-
-
-def test_a_planted_leak_is_seen_in_the_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    till = shop.fed_year()
-    honest = facts_of(till)
     monkeypatch.setattr(table, "KNOWN", "where occurred_on < {as_of}")
 
     assert not facts_of(with_a_future(till)).equals(honest)

@@ -12,13 +12,16 @@ from features import engine, snapshot, table
 from features.lake import Lake
 from features.tags import outcomes, quality, report, rules
 from features.tags.outcomes import OUTCOMES
+from features.tags.store import Tagged
 from programme.errors import InputRefused
 from programme.settings import Settings
 from tests.features import shop
 from tests.features.shop import AS_OF, MIDNIGHT, ZONE, Till, contact, line, product
+from tests.features.tags.conftest import write_few
 from tests.features.tags.test_store import mine, own_tags
 
 pytestmark = pytest.mark.usefixtures("few_rules")
+Judged = tuple[quality.Report, Tagged]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 LATER = AS_OF + timedelta(days=28)
 SATURDAY = MIDNIGHT + 6 * DAY  # as_of is a Sunday
@@ -81,16 +84,28 @@ def test_every_outcome_has_words_and_is_measured(home: Settings) -> None:
     assert outcomes.words("goods.baby", "zh", {"baby": "母婴用品"}) == "会购买母婴用品"
 
 
-def test_a_report_is_judged_on_a_pair_of_days_with_memory(home: Settings) -> None:
+@pytest.fixture(scope="module")
+def judged_year(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """Return the report on a year of a few rules, for tests that look at it."""
+    folder = tmp_path_factory.mktemp("judged")
+    home = Settings(home=folder / "home", threads=2)
     shop.take(home, shop.year(baskets=60))
     own_tags(
         home,
         mine('{ column = "purchase_days", at_least = 0 }', "everybody"),
         mine('{ column = "purchase_days", at_least = 999 }', "nobody"),
         mine('{ tag = "nobody" }', "like_nobody"),
+        mine('{ column = "purchase_days", at_least = 1 }').replace(
+            'en = "mine"', 'en = "<b>mine</b>"'
+        ),
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "BUILT_IN", write_few(folder / "few"))
+        return quality.judge(home, AS_OF)
 
-    judged, tagged = quality.judge(home, AS_OF)
+
+def test_a_report_is_judged_on_a_pair_of_days_with_memory(judged_year: Judged) -> None:
+    judged, tagged = judged_year
 
     assert (judged.before, judged.as_of) == (AS_OF - timedelta(days=28), AS_OF)
     assert judged.memory == tuple(AS_OF - timedelta(days=28 * n) for n in (4, 3, 2))
@@ -108,11 +123,8 @@ def test_a_report_is_judged_on_a_pair_of_days_with_memory(home: Settings) -> Non
     assert not any(one.counted for one in (everybody, nobody, of["like_nobody"]))
 
 
-def test_the_files_can_be_read_and_say_the_same(home: Settings, tmp_path: Path) -> None:
-    shop.take(home, shop.year())
-    own_tags(home, mine('{ column = "purchase_days", at_least = 1 }').replace(
-        'en = "mine"', 'en = "<b>mine</b>"'))  # fmt: skip
-    judged, tagged = quality.judge(home, AS_OF)
+def test_the_files_can_be_read_and_say_the_same(judged_year: Judged, tmp_path: Path) -> None:
+    judged, tagged = judged_year
 
     page = report.write(tmp_path / "reports", judged, tagged.rules)
 
@@ -128,8 +140,8 @@ def test_the_files_can_be_read_and_say_the_same(home: Settings, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("day", "says"),
     [
-        (AS_OF + timedelta(days=40), "the data end at"),
-        (AS_OF - timedelta(days=375), "before which nothing was known|outside the data"),
+        (AS_OF + timedelta(days=40), "what members did until 2024-06-14, and .* Choose a day from"),
+        (AS_OF - timedelta(days=375), "the tags of 2023-03-01, and the data .* Choose a day from"),
     ],
 )
 def test_a_day_that_cannot_be_judged_is_refused(day: date, says: str, home: Settings) -> None:
@@ -137,6 +149,31 @@ def test_a_day_that_cannot_be_judged_is_refused(day: date, says: str, home: Sett
 
     with pytest.raises(InputRefused, match=says):
         quality.judge(home, day)
+
+
+def test_data_too_short_to_judge_say_from_which_day_they_can_be(home: Settings) -> None:
+    days = [line("ann", MIDNIGHT + n * DAY) for n in range(57)]
+    shop.take(home, Till(days[:50]))
+
+    with pytest.raises(InputRefused) as refused:
+        quality.judge(home, AS_OF + timedelta(days=22))
+
+    # 28 days with tags before it and the day of the first purchase; 28 days after it.
+    assert "The first day that can be judged is 2024-05-06" in str(refused.value)
+    assert "once the data reach 2024-06-03" in str(refused.value)
+    shop.take(home, Till(days))
+    judged, _ = quality.judge(home, date(2024, 5, 6))
+    assert (judged.before, judged.memory) == (date(2024, 4, 8), ())
+
+
+def test_tags_of_segments_are_judged_with_the_others(judged_year: Judged) -> None:
+    judged, tagged = judged_year
+
+    of_segments = {one.id for one in judged.tags if one.family == "segment"}
+    assert of_segments == {one.id for one in tagged.rules.tags if one.family == "segment"}
+    assert "rfm_champions" in of_segments
+    held = tagged.wide()[sorted(of_segments)].notna()
+    assert held.any(axis=1).all()
 
 
 def test_no_more_than_so_many_of_goods_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from features.tags import rules
+from features.tags.catalogue import Catalogue, own_category
 from features.tags.conditions import walk
-from features.tags.goods import Catalogue, own_category
 from programme.errors import InputRefused
 from tests.features.tags.declaring import GOODS, HEAD, declared, ruled, tag
 
@@ -43,7 +43,7 @@ def refused(folder: Path, *texts: str, head: str = HEAD) -> str:
         ((tag("a", FINE), tag("a", FINE)), "declares tag a twice"),
         ((tag("a", FINE, "windw_days = 3"),), r"test.toml: tag 'a': there is no key 'windw_days'"),
         ((tag("a", '{ column = "recency_days", at_leest = 3 }'),), "at_leest"),
-        ((tag("a", '{ column = "recency_days", at_least = "much" }'),), "valid number"),
+        ((tag("a", '{ column = "recency_days", at_least = "much" }'),), "must be a number"),
         ((tag("a", '{ column = "home_store", at_least = 3 }'),), "but it holds names"),
         ((tag("a", '{ column = "recency_days", among = ["3"] }'),), "but it holds numbers"),
         ((tag("a", FINE, 'support = "home_store"'),), "which holds names"),
@@ -51,10 +51,10 @@ def refused(folder: Path, *texts: str, head: str = HEAD) -> str:
         ((tag("a", FINE, 'outcome = "goods.cars"'),), "no outcome"),
         ((tag("a", FINE, 'family = "nobody"'),), "family 'nobody', which no file declares"),
         ((tag("a", FINE, "window_days = 30"),), "multiple of 7"),
-        ((tag("a", FINE, "min_support = -1"),), "greater than or equal to 0"),
+        ((tag("a", FINE, "min_support = -1"),), "at least 0"),
         ((tag("a", FINE, 'sensitivity = "secret"'),), "none.*sensitive"),
         ((tag("A b", FINE),), "pattern"),
-        ((tag("a", ""),), "at least 1 item"),
+        ((tag("a", ""),), "needs 1 or more entries"),
         ((tag("a", '{ not = { column = "recency_days", at_least = 3, exit = 2 } }'),),
          "inside 'not' has an exit"),
         ((tag("a", '{ column = "scores.churn_probability", at_least = 0.5 }, ' + FINE),),

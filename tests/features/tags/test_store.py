@@ -153,12 +153,11 @@ def test_a_programme_without_categories_has_no_tags_of_goods(home: Settings) -> 
     shop.take(home, replace(shop.year(), products=()))
     tagged = store.build(home, AS_OF)
 
-    wide = held(tagged)
-
-    of_goods = [one.id for one in tagged.rules.tags if one.of_goods]
-    assert of_goods
-    assert wide[of_goods].isna().all(axis=None)
-    assert wide.notna().any(axis=None)
+    absent = tagged.meta["absent"]
+    assert not [one.id for one in tagged.rules.tags if one.of_goods]
+    assert absent["bread_fond"] == "needs category, which this programme's data does not carry"
+    assert not [name for name in held(tagged) if str(name).endswith("_fond")]
+    assert held(tagged).notna().any(axis=None)
 
 
 def test_products_whose_category_is_null_are_of_no_kind(home: Settings) -> None:

@@ -108,7 +108,7 @@ def test_scores_are_summed_by_band_and_the_most_valuable_at_risk_are_named(
         "2",
         "2",
         "0.80",
-        "3,000 EUR",
+        "EUR 3,000.00",
     ]
     assert page.index(f"{AWKWARD}1") < page.index(f"{AWKWARD}0")
     assert f"{AWKWARD}2" not in page
