@@ -436,9 +436,9 @@ def explain(
     settings = _settings(home)
     programme = open_programme(settings)
     churn = registry.load(settings, registry.name_of("churn", programme)).bundle
-    with _progress("explain") as progress:
+    with progress("explain") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
-        found = remedies(snapshot.build(settings, day, progress), churn, member)
+        found = remedies(snapshot.build(settings, day, tell), churn, member)
     show_remedies(console, found, language, programme.currency)
 
 
