@@ -104,7 +104,7 @@ def first_days(
     zone = open_programme(settings).timezone
     inside = _inside("occurred_on", as_of, horizon_days)
     with engine.connect(settings) as connection:
-        table.resolve(connection, lake, manifest, as_of, zone)
+        identities.resolve(connection, lake, manifest, as_of, zone)
 
         def rows(rollup: str) -> str:
             return rollups.rows_sql(lake, rollup, manifest)
