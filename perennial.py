@@ -418,6 +418,28 @@ def score(
     show_scores(console, scored)
 
 
+@app.command(epilog="Example: perennial report churn --language zh --out churn.html")
+def report(
+    page: Annotated[str, typer.Argument(help="churn, value or recommend.")],
+    as_of: AsOfOption = None,
+    language: LanguageOption = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; left out: in the home's reports/.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Write what a champion found as one page to read, print and keep: no network, no login."""
+    from programme.calendar import parse_day
+    from serving.reports import model_page
+
+    _check_language(language)
+    settings = _settings(home)
+    with progress("report") as tell:
+        day = parse_day(as_of) if as_of else None
+        written = model_page.write(settings, page, language, out, day, tell)
+    console.print(f"{page}: {written}", markup=False, soft_wrap=True)
+
+
 @app.command(epilog="Example: perennial explain 1145 --language zh --home var/completejourney")
 def explain(
     member: Annotated[str, typer.Argument(help="The member_id, as the purchases carry it.")],

@@ -10,6 +10,8 @@ import pytest
 from programme.settings import Settings
 from tests import little_programme
 from tests.little_programme import LittleProgramme
+from tests.training import grocer as made_up
+from tests.training.grocer import Trained
 from training.tracking import connect
 
 # A busy machine is no failure of the law under test.
@@ -49,3 +51,16 @@ def trained(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     little = little_programme.make(home)
     little_programme.train(little)
     return little
+
+
+@pytest.fixture(scope="session")
+def grocer(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return a home with all of the made-up grocer's receipts; only snapshots may be added."""
+    home = tmp_path_factory.mktemp("grocer")
+    return made_up.open_home(mlflow_template, home, made_up.purchases())
+
+
+@pytest.fixture(scope="session")
+def trained_grocer(grocer: Settings) -> Trained:
+    """Return the grocer's home once every target is trained; read-only."""
+    return made_up.trained(grocer)

@@ -1,5 +1,6 @@
 """What MLflow remembers of a job: config, data, every figure of models and rivals, plots."""
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from mlflow.artifacts import download_artifacts
 
 from programme.errors import NotReady
 from programme.settings import Settings
-from training import registry, tracking
+from training import curves, registry, tracking
 from training.bundle import ModelFacts
 from training.card import as_markdown
 from training.config import TrainConfig
@@ -25,6 +26,7 @@ from training.forecasts import Forecasts, NothingToJudge
 from training.leaderboard import Leaderboard, Yardstick, headline
 
 BOARD_FILE = "leaderboard.json"
+DECILES_FILE, GAINS_FILE = "deciles.csv", "gains.csv"
 CARD_FILE, CARD_TEXT_FILE = "model_card.json", "model_card.md"
 REASON_ROWS_MAX = 1_000
 TAG_LENGTH_MAX = 500
@@ -68,7 +70,7 @@ class Record:
             if np.isfinite(figure):
                 self.client.log_metric(self.run_id, key, figure)
         if board.deciles is not None:
-            self.client.log_text(self.run_id, board.deciles.to_csv(index=False), "deciles.csv")
+            self.client.log_text(self.run_id, board.deciles.to_csv(index=False), DECILES_FILE)
 
     def plots(self, yardstick: Yardstick, forecasts: Forecasts, board: Leaderboard) -> None:
         """Log gains of every candidate and, by deciles, what was expected and what happened."""
@@ -76,6 +78,9 @@ class Record:
             return
         tested = headline(forecasts.at(board.plan.test))
         names = [entry.name for entry in board.standings[0].entries]
+        self.client.log_text(
+            self.run_id, curves.gains(tested, names).to_csv(index=False), GAINS_FILE
+        )
         self.client.log_figure(self.run_id, _gains(tested, names), "gains.png")
         self.client.log_figure(self.run_id, _deciles(board, yardstick), "deciles.png")
 
@@ -179,9 +184,50 @@ def card_of(settings: Settings, name: str, version: int | None = None) -> dict[s
     return card
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What was kept of how a champion came to be.
+
+    Parameters
+    ----------
+    board, card : as they were logged
+    deciles, gains : of the test days; None for recommendations, which have none
+    """
+
+    board: dict[str, Any]
+    card: dict[str, Any]
+    deciles: pd.DataFrame | None
+    gains: pd.DataFrame | None
+
+
+def evidence(settings: Settings, name: str) -> Evidence:
+    """Return what the run of a registered model's champion kept.
+
+    Raises
+    ------
+    NotReady : if there is no champion, or it was trained before cards were kept
+    """
+    card = card_of(settings, name)
+    client = tracking.connect(settings)
+    run_id = str(client.get_model_version(name, str(card["details"]["version"])).run_id)
+
+    def table(file: str) -> pd.DataFrame | None:
+        text = _text(settings, client, run_id, file)
+        return None if text is None else pd.read_csv(io.StringIO(text))
+
+    board = _artifact(settings, client, run_id, BOARD_FILE)
+    assert board is not None, "the board is logged before the card can be asked for"
+    return Evidence(board, card, table(DECILES_FILE), table(GAINS_FILE))
+
+
 def _artifact(
     settings: Settings, client: MlflowClient, run_id: str, name: str
 ) -> dict[str, Any] | None:
+    text = _text(settings, client, run_id, name)
+    return None if text is None else dict(json.loads(text))
+
+
+def _text(settings: Settings, client: MlflowClient, run_id: str, name: str) -> str | None:
     if not any(file.path == name for file in client.list_artifacts(run_id)):
         return None
     with tempfile.TemporaryDirectory() as place:
@@ -191,8 +237,7 @@ def _artifact(
             dst_path=place,
             tracking_uri=settings.tracking_uri,
         )
-        content: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-        return content
+        return Path(path).read_text("utf-8")
 
 
 def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
