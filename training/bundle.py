@@ -12,6 +12,7 @@ from programme.errors import InputRefused, PerennialError
 from programme.files import sha256_of
 from training.models import load_model
 from training.models.calibration import PlattCalibration
+from training.models.conformal import ValueIntervals
 from training.surrogate import ValueSurrogate
 
 Target = Literal["churn", "value", "repeat", "explore"]
@@ -122,12 +123,16 @@ def weeks_of(model: object) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A model and what belongs to it: calibration for churn, surrogate for value."""
+    """A model and what belongs to it: calibration for churn; for value, surrogate and intervals.
+
+    A value model without intervals is served without low and high.
+    """
 
     model: Any
     facts: ModelFacts
     calibration: PlattCalibration | None = None
     surrogate: ValueSurrogate | None = None
+    intervals: ValueIntervals | None = None
 
     def __post_init__(self) -> None:
         """Refuse a model that could not be served for want of a part."""
@@ -152,6 +157,7 @@ def write(bundle: Bundle, folder: Path) -> str:
         "facts": bundle.facts.to_dict(),
         "kind": bundle.model.kind,
         "calibration": bundle.calibration.to_dict() if bundle.calibration else None,
+        "intervals": bundle.intervals.to_dict() if bundle.intervals else None,
         "files": {name: sha256_of(path) for name, path in sorted(_files(folder).items())},
     }
     path = folder / FACTS_FILE
@@ -173,12 +179,13 @@ def read(folder: Path, digest: str) -> Bundle:
     """
     document = _trusted_document(folder, digest)
     surrogate = folder / SURROGATE_FOLDER
-    calibration = document["calibration"]
+    calibration, intervals = document["calibration"], document.get("intervals")
     return Bundle(
         model=load_model(folder / MODEL_FOLDER),
         facts=ModelFacts.from_dict(document["facts"]),
         calibration=PlattCalibration.from_dict(calibration) if calibration else None,
         surrogate=ValueSurrogate.load(surrogate) if surrogate.is_dir() else None,
+        intervals=ValueIntervals.from_dict(intervals) if intervals else None,
     )
 
 

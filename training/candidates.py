@@ -10,9 +10,10 @@ from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
-from training.models.value_gbm import ValueGBM
+from training.models.value_gbm import Objective, ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
+from training.models.value_stack import ValueStack
 
 # Recency, frequency, value and rhythm: what an analyst's first model reads.
 REFERENCE_COLUMNS = (
@@ -25,6 +26,15 @@ REFERENCE_COLUMNS = (
     "gap_days_mean", "gap_days_sd", "gap_days_cv", "gap_days_max", "gap_days_last",
     "overdue_ratio", "overdue_score",
 )  # fmt: skip
+# What a stack of value models is made of: a rule, the classical models, trees and the network.
+STACKED = (
+    "past_spend_84d",
+    "bgnbd_gamma_gamma",
+    "pareto_nbd_gamma_gamma",
+    "value_gbm",
+    "value_gbm_l2",
+    "value_lstm",
+)
 
 
 def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
@@ -71,6 +81,15 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
         column, share = f"spend_cents_{days}d", horizon_days / days
         return Candidate(f"past_spend_{days}d", "rule", lambda: PastSpend(column, share=share))
 
+    def boosted(name: str, objective: Objective) -> Candidate:
+        return Candidate(
+            name,
+            "model",
+            lambda: ValueGBM(
+                seed=config.seed, objective=objective, columns=MODEL_COLUMNS, num_threads=threads
+            ),
+        )
+
     return (
         past_spend(84),
         past_spend(182),
@@ -82,11 +101,8 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
             )
             for name in COUNTING
         ),
-        Candidate(
-            "value_gbm",
-            "model",
-            lambda: ValueGBM(seed=config.seed, columns=MODEL_COLUMNS, num_threads=threads),
-        ),
+        boosted("value_gbm", "tweedie"),
+        boosted("value_gbm_l2", "l2"),
         Candidate(
             "value_lstm",
             "model",
@@ -94,14 +110,30 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
                 seed=config.seed,
                 n_seeds=config.value.lstm_seeds,
                 columns=MODEL_COLUMNS,
+                horizons_days=(*shorter_horizons(config, horizon_days), horizon_days),
                 num_threads=threads,
+                device=config.value.device,
             ),
             rows_max=config.value.lstm_rows_max,
+            all_horizons=True,
         ),
         Candidate(
             "value_mean", "model", ValueMean, parts=("past_spend_84d", "value_gbm", "value_lstm")
         ),
+        Candidate(
+            "value_stack",
+            "model",
+            lambda models, weights: ValueStack(models, weights=weights, seed=config.seed),
+            parts=STACKED,
+            weighed=True,
+        ),
     )
+
+
+def shorter_horizons(config: TrainConfig, horizon_days: int) -> tuple[int, ...]:
+    """Return the horizons a network of value learns on the way to the one it answers for."""
+    wanted = config.value.shorter_horizons_days
+    return tuple(sorted({days for days in wanted if days < horizon_days}))
 
 
 def repeat(config: TrainConfig) -> tuple[Candidate, ...]:

@@ -22,6 +22,7 @@ from training.forecasts import (
     Progress,
     churn_forecasts,
     fit_value,
+    intervals,
     product_forecasts,
     value_forecasts,
 )
@@ -153,7 +154,8 @@ def _churn(setting: _Setting) -> Job:
 
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
-    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks)
+    shorter = rivals.shorter_horizons(config, plan.horizon_days)
+    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks, shorter)
     candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
@@ -164,7 +166,10 @@ def _value(setting: _Setting) -> Job:
     setting.progress("value: learning the reasons")
     surrogate = ValueSurrogate(seed=config.seed, num_threads=setting.settings.threads)
     surrogate.fit(past.rows.features, model.predict(past.rows))
-    return Job("value", leaderboard.VALUE, candidates, forecasts, board, model, surrogate=surrogate)
+    return Job(
+        "value", leaderboard.VALUE, candidates, forecasts, board, model,
+        surrogate=surrogate, intervals=intervals(forecasts, plan, served.name),
+    )  # fmt: skip
 
 
 def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
@@ -208,6 +213,7 @@ def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
         ),
         calibration=job.calibration,
         surrogate=job.surrogate,
+        intervals=job.intervals,
     )
     with records.run(settings, name, setting.config, trained_at) as record:
         record.board(board, content.facts, Lake(settings).manifest().lake_version)
