@@ -105,14 +105,17 @@ def feature_set_of(target: Target, columns: tuple[str, ...], n_weeks: int) -> st
 
 
 def parts_of(model: object) -> list[object]:
-    """Return a model, or the models a mean is made of."""
+    """Return a model, or the models a mean or a stack is made of, however deep."""
     parts = getattr(model, "models", None)
-    return list(parts.values()) if isinstance(parts, Mapping) else [model]
+    if not isinstance(parts, Mapping):
+        return [model]
+    return [part for own in parts.values() for part in parts_of(own)]
 
 
 def columns_of(model: object) -> tuple[str, ...]:
     """Return the feature columns a model consumes; a recommender consumes none."""
-    names = (name for part in parts_of(model) for name in getattr(part, "columns", ()))
+    known = (model, *parts_of(model))
+    names = (name for part in known for name in getattr(part, "columns", ()))
     return tuple(dict.fromkeys(names))
 
 

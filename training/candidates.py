@@ -26,6 +26,8 @@ REFERENCE_COLUMNS = (
     "gap_days_mean", "gap_days_sd", "gap_days_cv", "gap_days_max", "gap_days_last",
     "overdue_ratio", "overdue_score",
 )  # fmt: skip
+# Two networks are enough to see what the network is worth beside the others.
+SEEDS_FOR_WEIGHTS = 2
 # What a stack of value models is made of: a rule, the classical models, trees and the network.
 STACKED = (
     "past_spend_84d",
@@ -90,6 +92,17 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
             ),
         )
 
+    def recurrent(n_seeds: int) -> ValueLSTM:
+        return ValueLSTM(
+            seed=config.seed,
+            n_seeds=n_seeds,
+            columns=MODEL_COLUMNS,
+            horizons_days=(*shorter_horizons(config, horizon_days), horizon_days),
+            rows_max=config.value.lstm_rows_max,
+            num_threads=threads,
+            device=config.value.device,
+        )
+
     return (
         past_spend(84),
         past_spend(182),
@@ -106,16 +119,9 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
         Candidate(
             "value_lstm",
             "model",
-            lambda: ValueLSTM(
-                seed=config.seed,
-                n_seeds=config.value.lstm_seeds,
-                columns=MODEL_COLUMNS,
-                horizons_days=(*shorter_horizons(config, horizon_days), horizon_days),
-                num_threads=threads,
-                device=config.value.device,
-            ),
-            rows_max=config.value.lstm_rows_max,
+            lambda: recurrent(config.value.lstm_seeds),
             all_horizons=True,
+            lighter=lambda: recurrent(SEEDS_FOR_WEIGHTS),
         ),
         Candidate(
             "value_mean", "model", ValueMean, parts=("past_spend_84d", "value_gbm", "value_lstm")

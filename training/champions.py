@@ -217,7 +217,7 @@ def as_table(scores: Sequence[MemberScores]) -> pd.DataFrame:
     """Lay known members' scores out flat: one row each, drivers as JSON text, products as lists."""
     table = pd.DataFrame([_record(member) for member in scores if member.known])
     # Typed, so that a batch in which nobody has a next product fits the file of the others.
-    types = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
+    types: dict[str, Any] = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
     types |= dict.fromkeys(MAYBE_COLUMNS, np.dtype(np.float64))
     return table.astype(types) if len(table) else table
 

@@ -44,8 +44,8 @@ class ValueConfig(_Section):
     shorter_horizons_days: tuple[WholeWeeks, ...] = (28,)
     lstm_seeds: Annotated[int, Field(ge=3)] = 5
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    # Sequences are long: beyond this many rows the network learns from a seeded sample.
-    lstm_rows_max: Positive = 20_000
+    # Sequences are long: beyond this many rows each network learns from a sample of its own.
+    lstm_rows_max: Positive = 30_000
 
 
 class RecommendConfig(_Section):

@@ -41,6 +41,7 @@ class Candidate:
     rows_max : beyond so many rows it learns from a seeded sample; None: from all
     all_horizons : value only; it learns the spend by each horizon, not only by the last
     weighed : value only; it is made of its parts and of the weights they earned
+    lighter : what stands in for it where only its weight is sought; None: itself
     """
 
     name: str
@@ -50,6 +51,7 @@ class Candidate:
     rows_max: int | None = None
     all_horizons: bool = False
     weighed: bool = False
+    lighter: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,41 +130,59 @@ def fit_value(
     for candidate in candidates:
         progress(f"value: learning {candidate.name} for {as_of}")
         if not candidate.parts:
-            fitted[candidate.name] = _learned(candidate, past, candidate.rows_max, seed)
+            fitted[candidate.name] = _learned(candidate, past, seed)
             continue
         parts = {part: fitted[part] for part in candidate.parts}
         if candidate.weighed:
-            weights = _weights([c for c in candidates if c.name in parts], past, seed)
-            fitted[candidate.name] = candidate.make(parts, weights)
+            weighed = weigh([c for c in candidates if c.name in parts], past, seed)
+            fitted[candidate.name] = candidate.make(parts, weighed and weighed.weights)
         else:
             fitted[candidate.name] = candidate.make(parts)
     return fitted
 
 
-def _learned(candidate: Candidate, past: Labelled, rows_max: int | None, seed: int) -> Any:
-    if rows_max is not None and len(past) > rows_max:
+def _learned(candidate: Candidate, past: Labelled, seed: int) -> Any:
+    if candidate.rows_max is not None and len(past) > candidate.rows_max:
         rng = np.random.default_rng(seed)
-        past = past.take(np.sort(rng.choice(len(past), rows_max, replace=False)))
+        past = past.take(np.sort(rng.choice(len(past), candidate.rows_max, replace=False)))
     spent = past.horizon_cents if candidate.all_horizons else past.value_cents
     return candidate.make().fit(past.rows, spent)
 
 
-def _weights(parts: list[Candidate], past: Labelled, seed: int) -> dict[str, float] | None:
+@dataclass(frozen=True)
+class Weighed:
+    """What the parts of a stack are worth.
+
+    Parameters
+    ----------
+    weights : by part
+    said_cents, came_cents : of members the parts had not learned from, shape (n,)
+    """
+
+    weights: Mapping[str, float]
+    said_cents: npt.NDArray[np.float64]
+    came_cents: npt.NDArray[np.float64]
+
+
+def weigh(parts: list[Candidate], past: Labelled, seed: int) -> Weighed | None:
     """Weigh parts by what each, taught by half of the members, said of the other half.
 
     The day they are weighed on is the newest one with a whole window behind it, a horizon before
-    the day they will answer for. None, the plain mean, where the members are too few.
+    the day they will answer for. None, which means the plain mean, where members are too few.
     """
 
     def learn(shown: npt.NDArray[np.bool_]) -> dict[str, Any]:
         half = past.take(shown)
-        return {
-            part.name: _learned(part, half, part.rows_max and -(-part.rows_max // 2), seed)
-            for part in parts
-        }
+        lighter = (replace(part, make=part.lighter or part.make) for part in parts)
+        return {part.name: _learned(part, half, seed) for part in lighter}
 
     newest, answers = unseen(learn, past.rows, past.value_cents, seed)
-    return nonnegative_weights(answers, past.value_cents[newest]) if answers else None
+    if not answers:
+        return None
+    came = np.maximum(past.value_cents[newest], 0.0)
+    weights = nonnegative_weights(answers, came)
+    said = np.sum([weights[name] * answer for name, answer in answers.items()], axis=0)
+    return Weighed(weights, said, came)
 
 
 def intervals(forecasts: Forecasts, plan: Plan, name: str) -> ValueIntervals:

@@ -17,6 +17,7 @@ _WHERE = {
     "value_lstm": ("value_lstm", "ValueLSTM"),
     "value_mean": ("value_mean", "ValueMean"),
     "value_stack": ("value_stack", "ValueStack"),
+    "value_stretched": ("value_stretched", "ValueStretched"),
     "past_spend": ("rules", "PastSpend"),
     "personal_frequency": ("repeat", "PersonalFrequency"),
     "repeat_popularity": ("repeat", "RepeatPopularity"),

@@ -35,8 +35,8 @@ class Recipe:
     n_epochs: int = 6
     batch_size: int = 512
     learning_rate: float = 5e-3
-    weight_decay: float = 1e-3
-    dropout: float = 0.1
+    weight_decay: float = 2e-2
+    dropout: float = 0.3
 
 
 class Inputs(Protocol):
@@ -109,13 +109,15 @@ def fit_network(
     recipe: Recipe,
     inputs: Inputs,
     share: NDArray[np.float32],
+    rows: NDArray[np.int64],
     seed: int,
     device: torch.device,
 ) -> Network:
-    """Learn from all rows, in batches drawn by `seed`; the network returned is double precision.
+    """Learn from some rows, in batches drawn by `seed`; the network returned is double precision.
 
     Parameters
     ----------
+    rows : positions to learn from
     share : shape (n, n_periods), value of each period over the period's mean; NaN: not known yet
     device : the network learns there and comes back to the processor
     """
@@ -125,7 +127,7 @@ def fit_network(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    n_batches = -(-len(share) // recipe.batch_size)
+    n_batches = -(-len(rows) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=recipe.n_epochs * n_batches + 1
     )
@@ -136,27 +138,30 @@ def fit_network(
         return values * kept.to(device) / (1 - recipe.dropout)
 
     for _ in range(recipe.n_epochs):
-        for batch in torch.randperm(len(share), generator=generator).split(recipe.batch_size):
-            rows = batch.numpy()
-            steps, static = (part.to(device) for part in inputs.batch(rows))
-            truth = torch.from_numpy(share[rows]).to(device)
+        for batch in torch.randperm(len(rows), generator=generator).split(recipe.batch_size):
+            some = rows[batch.numpy()]
+            steps, static = (part.to(device) for part in inputs.batch(some))
+            truth = torch.from_numpy(share[some]).to(device)
             optimiser.zero_grad()
             tweedie_deviance(network(steps, static, drop), truth).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
     network = network.cpu().double()
-    network.log_correction -= torch.from_numpy(_log_bias(network, inputs, share))
+    network.log_correction -= torch.from_numpy(_log_bias(network, inputs, share, rows))
     return network
 
 
-def _log_bias(network: Network, inputs: Inputs, share: NDArray[np.float32]) -> NDArray[np.float64]:
+def _log_bias(
+    network: Network, inputs: Inputs, share: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Log of what was expected over what came, on the rows that know it; shape (n_periods,)."""
     expected, came = np.zeros(share.shape[1]), np.zeros(share.shape[1])
-    for chunk in chunks(len(inputs)):
-        known = ~np.isnan(share[chunk])
-        expected += (shares(network, *inputs.batch(chunk)) * known).sum(axis=0)
-        came += np.nansum(share[chunk].astype(np.float64), axis=0)
+    for chunk in chunks(len(rows)):
+        some = rows[chunk]
+        known = ~np.isnan(share[some])
+        expected += (shares(network, *inputs.batch(some)) * known).sum(axis=0)
+        came += np.nansum(share[some].astype(np.float64), axis=0)
     return np.log(np.maximum(expected, 1e-12) / np.maximum(came, 1e-12))
 
 

@@ -20,8 +20,16 @@ TWEEDIE_POWER = 1.5
 CENTS_PER_UNIT = 100.0
 LOG_VALUE_MAX = 30.0
 
+# Small trees that see a third of the columns and three fifths of the rows: on both real data sets
+# they rank better than larger ones (experiments/lstm_vs_btyd).
 VALUE_TREES = Trees(
-    n_trees=300, learning_rate=0.03, num_leaves=8, min_data_in_leaf=60, feature_fraction=0.5
+    n_trees=450,
+    learning_rate=0.02,
+    num_leaves=6,
+    min_data_in_leaf=100,
+    feature_fraction=0.3,
+    bagging_fraction=0.6,
+    l2=20.0,
 )
 
 

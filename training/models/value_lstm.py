@@ -20,6 +20,9 @@ from training.models.weekly import ScaledRows, Scaling
 from training.rows import MemberRows
 
 WEIGHTS_FILE = "weights.safetensors"
+# The sum over fewer members is mostly chance; a ratio further out than this is a fault of theirs.
+ROWS_TO_RECALIBRATE = 500
+RATIO_MOST = 2.0
 
 Device = Literal["auto", "cpu", "cuda"]
 Item = TypeVar("Item")
@@ -38,6 +41,8 @@ class ValueLSTM:
     recipe : size and schedule
     columns : static columns to read; None reads all feature columns of the rows it is fitted on
     horizons_days : of the answers, growing; () answers for whatever one horizon it is fitted to
+    rows_max : beyond so many rows each network learns from its own seeded sample of them, so
+        that time and memory are bounded and the networks together still see most rows
     num_threads : networks at work at once; the answer does not depend on it
     device : where it learns; "auto" takes a GPU if there is one. Answers are always computed on
         the processor, in double precision
@@ -53,6 +58,7 @@ class ValueLSTM:
         recipe: Recipe | None = None,
         columns: Sequence[str] | None = None,
         horizons_days: Sequence[int] = (),
+        rows_max: int | None = None,
         num_threads: int = 2,
         device: Device = "auto",
     ) -> None:
@@ -65,6 +71,7 @@ class ValueLSTM:
         self.n_seeds = n_seeds
         self.recipe = recipe or Recipe()
         self.horizons_days = checked_horizons(horizons_days)
+        self.rows_max = rows_max
         self.num_threads = num_threads
         self.device = device
         self.only_columns = tuple(columns or ())
@@ -90,21 +97,44 @@ class ValueLSTM:
                 f"given values for {added.shape[1]} horizons. Nothing was fitted. Give one a "
                 "horizon."
             )
-        weekly = weekly_of(rows)
         place = _place(self.device)
+        seeds = [int(s) for s in np.random.SeedSequence(self.seed).generate_state(self.n_seeds)]
+        samples = [self._sample(len(rows), seed) for seed in seeds]
+        used = np.unique(np.concatenate(samples))
+        newest = _newest(rows, added)
+        latest, came = rows.take(newest), added[newest]
+        rows, added = rows.take(used), added[used]
+        weekly = weekly_of(rows)
         self.columns = self.only_columns or tuple(map(str, rows.features.columns))
         self.n_weeks_ = weekly.shape[1]
         self.scaling_ = Scaling.of(rows.features, weekly, self.columns)
         self.mean_cents_ = np.nanmean(added, axis=0)
         inputs = ScaledRows(self.scaling_, rows.features, weekly)
         share = (added / self.mean_cents_).astype(np.float32)
-        seeds = np.random.SeedSequence(self.seed).generate_state(self.n_seeds)
         self.networks_ = _each_on_one_thread(
-            lambda seed: fit_network(self.recipe, inputs, share, int(seed), place),
-            seeds,
+            lambda task: fit_network(self.recipe, inputs, share, *task, place),
+            [(np.searchsorted(used, s), seed) for s, seed in zip(samples, seeds, strict=True)],
             self.num_threads if place.type == "cpu" else 1,
         )
+        self._recalibrate(latest, came)
         return self
+
+    def _recalibrate(self, latest: MemberRows, came: NDArray[np.float64]) -> None:
+        """Make the sums of the latest window come out right, horizon by horizon.
+
+        The networks learn from many days, and members drift: what was right on their mean is too
+        much on the last of them where a cohort grows old. Ranks do not change.
+        """
+        if len(latest) < ROWS_TO_RECALIBRATE:
+            return
+        expected = np.diff(self.predict_horizons(latest), axis=1, prepend=0.0)
+        ratio = came.sum(axis=0) / expected.sum(axis=0)
+        self.mean_cents_ = self.mean_cents_ * np.clip(ratio, 1 / RATIO_MOST, RATIO_MOST)
+
+    def _sample(self, n_rows: int, seed: int) -> NDArray[np.int64]:
+        if self.rows_max is None or n_rows <= self.rows_max:
+            return np.arange(n_rows)
+        return np.random.default_rng(seed).choice(n_rows, self.rows_max, replace=False)
 
     def predict(self, rows: MemberRows) -> NDArray[np.float64]:
         """Expected cents within the last horizon, shape (n,), above 0, in the order of the rows.
@@ -138,6 +168,7 @@ class ValueLSTM:
             "seed": self.seed,
             "n_seeds": self.n_seeds,
             "num_threads": self.num_threads,
+            "rows_max": self.rows_max,
             "device": self.device,
             "horizons_days": self.horizons_days,
             "recipe": asdict(self.recipe),
@@ -151,7 +182,7 @@ class ValueLSTM:
     def load(cls, path: Path) -> Self:
         """Read a saved model; a changed file is refused."""
         facts = folder.read(path, cls.kind)
-        own = ("seed", "n_seeds", "columns", "horizons_days", "num_threads", "device")
+        own = ("seed", "n_seeds", "columns", "horizons_days", "rows_max", "num_threads", "device")
         model = cls(recipe=Recipe(**facts["recipe"]), **{name: facts[name] for name in own})
         model.n_weeks_ = facts["n_weeks"]
         model.mean_cents_ = np.array(facts["mean_cents"], dtype=np.float64)
@@ -163,6 +194,12 @@ class ValueLSTM:
             for number in range(model.n_seeds)
         ]
         return model
+
+
+def _newest(rows: MemberRows, added: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the positions of the newest day whose every horizon has ended."""
+    whole = np.flatnonzero(~np.isnan(added[:, -1]))
+    return whole[rows.as_of[whole] == rows.as_of[whole].max()]
 
 
 def _place(device: Device) -> torch.device:

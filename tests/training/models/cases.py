@@ -18,6 +18,7 @@ from training.models.value_gbm import ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
 from training.models.value_stack import ValueStack
+from training.models.value_stretched import ValueStretched
 
 TREES = Trees(n_trees=25, min_data_in_leaf=20)
 RECIPE = Recipe(units=6, head_units=6, n_epochs=2, batch_size=64)
@@ -54,6 +55,9 @@ CASES = {
             {"gbm": ValueGBM(seed=seed, trees=TREES), "past": PastSpend("spend_cents_91d")},
             seed=seed,
         ),
+    ),
+    "value_stretched": Case(
+        "value", lambda _: ValueStretched(PastSpend("spend_cents_91d"), "bgnbd", 91, 273)
     ),
     "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
     "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),
