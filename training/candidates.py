@@ -76,8 +76,18 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
     )
 
 
-def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
-    """Return the candidates for value; all answer in cents of one horizon."""
+def value(
+    config: TrainConfig,
+    horizon_days: int,
+    threads: int,
+    columns: tuple[str, ...] = MODEL_COLUMNS,
+) -> tuple[Candidate, ...]:
+    """Return the candidates for value; all answer in cents of one horizon.
+
+    Parameters
+    ----------
+    columns : what trees and networks may read
+    """
 
     def past_spend(days: int) -> Candidate:
         column, share = f"spend_cents_{days}d", horizon_days / days
@@ -88,7 +98,7 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
             name,
             "model",
             lambda: ValueGBM(
-                seed=config.seed, objective=objective, columns=MODEL_COLUMNS, num_threads=threads
+                seed=config.seed, objective=objective, columns=columns, num_threads=threads
             ),
         )
 
@@ -96,7 +106,7 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
         return ValueLSTM(
             seed=config.seed,
             n_seeds=n_seeds,
-            columns=MODEL_COLUMNS,
+            columns=columns,
             horizons_days=(*shorter_horizons(config, horizon_days), horizon_days),
             rows_max=config.value.lstm_rows_max,
             num_threads=threads,

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from features import snapshot
 from features.lake import Lake
+from features.table import MODEL_COLUMNS
 from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
@@ -29,6 +30,7 @@ from training.forecasts import (
 from training.leaderboard import Leaderboard, Yardstick
 from training.promotion import Job
 from training.surrogate import ValueSurrogate
+from training.windows import settled_throughout
 
 TARGETS: tuple[Target, ...] = get_args(Target)
 
@@ -156,7 +158,8 @@ def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
     shorter = rivals.shorter_horizons(config, plan.horizon_days)
     dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks, shorter)
-    candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
+    columns = settled_throughout(MODEL_COLUMNS, plan)
+    candidates = rivals.value(config, plan.horizon_days, setting.settings.threads, columns)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
     past = dataset.past(plan.train_as_ofs(plan.serve))

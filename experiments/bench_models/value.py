@@ -18,6 +18,7 @@ from features import snapshot
 from features.ingest import ingest
 from features.lake import Lake
 from features.sources import open_source
+from features.table import MODEL_COLUMNS
 from programme.settings import Settings
 from training import candidates as rivals
 from training import metrics
@@ -25,7 +26,7 @@ from training.config import TrainConfig
 from training.dataset import Dataset, member_rows
 from training.forecasts import Weighed, fit_value, weigh
 from training.intervals import Interval, resampled
-from training.labels import outcomes
+from training.labels import data_begins, outcomes
 from training.metrics import Metric
 from training.models.classical import COUNTING, ClassicValue
 from training.models.conformal import ValueIntervals
@@ -34,6 +35,7 @@ from training.models.rules import PastSpend
 from training.models.value_stack import ValueStack
 from training.models.value_stretched import ValueStretched
 from training.rows import MemberRows
+from training.windows import settled
 
 CONFIG = TrainConfig()
 QUARTER, THREE_QUARTERS = 91, 273
@@ -139,7 +141,9 @@ def _learned(home: Path, data: Data, progress: Progress) -> Learned:
     dataset = Dataset(settings, QUARTER, CONFIG.value.n_weeks, shorter)
     past = dataset.past(data.past)
     rows, _ = member_rows(snapshot.build(settings, data.as_of), CONFIG.value.n_weeks)
-    alone = tuple(c for c in rivals.value(CONFIG, QUARTER, settings.threads) if not c.parts)
+    columns = settled(MODEL_COLUMNS, data_begins(settings), data.past, data.as_of)
+    everybody = rivals.value(CONFIG, QUARTER, settings.threads, columns)
+    alone = tuple(c for c in everybody if not c.parts)
     models: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for candidate in alone:

@@ -199,7 +199,7 @@ class ValueLSTM:
 def _newest(rows: MemberRows, added: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the positions of the newest day whose every horizon has ended."""
     whole = np.flatnonzero(~np.isnan(added[:, -1]))
-    return whole[rows.as_of[whole] == rows.as_of[whole].max()]
+    return np.asarray(whole[rows.as_of[whole] == rows.as_of[whole].max()])
 
 
 def _place(device: Device) -> torch.device:
