@@ -20,6 +20,7 @@ from training.bundle import Bundle, Target, facts_of
 from training.models.boosting import Trees
 from training.models.calibration import PlattCalibration
 from training.models.churn import ChurnModel
+from training.models.conformal import ValueIntervals
 from training.models.explore import EASE
 from training.models.repeat import PersonalFrequency
 from training.models.value_gbm import ValueGBM
@@ -127,7 +128,13 @@ def bundles(little: LittleProgramme, seed: int = 1) -> dict[Target, Bundle]:
             churn,
             calibration=PlattCalibration.fit(churn.raw_score(features), churned),
         ),
-        "value": _bundle(little, "value", value, surrogate=surrogate),
+        "value": _bundle(
+            little,
+            "value",
+            value,
+            surrogate=surrogate,
+            intervals=ValueIntervals.fit(value.predict(rows), features["spend_cents_84d"]),
+        ),
         "repeat": _bundle(little, "repeat", PersonalFrequency().fit(products)),
         "explore": _bundle(little, "explore", EASE(n_items=18).fit(products)),
     }
@@ -156,6 +163,7 @@ def _bundle(
     *,
     calibration: PlattCalibration | None = None,
     surrogate: ValueSurrogate | None = None,
+    intervals: ValueIntervals | None = None,
 ) -> Bundle:
     horizons = {"churn": little.programme.churn_horizon_days, "value": 91}
     facts = facts_of(
@@ -166,4 +174,4 @@ def _bundle(
         git_sha="unknown",
         surrogate=surrogate,
     )
-    return Bundle(model, facts, calibration, surrogate)
+    return Bundle(model, facts, calibration, surrogate, intervals)

@@ -12,6 +12,7 @@ from programme.errors import InputRefused, PerennialError
 from programme.files import sha256_of
 from training.models import load_model
 from training.models.calibration import PlattCalibration
+from training.models.conformal import ValueIntervals
 from training.surrogate import ValueSurrogate
 
 Target = Literal["churn", "value", "repeat", "explore"]
@@ -104,14 +105,17 @@ def feature_set_of(target: Target, columns: tuple[str, ...], n_weeks: int) -> st
 
 
 def parts_of(model: object) -> list[object]:
-    """Return a model, or the models a mean is made of."""
+    """Return a model, or the models a mean or a stack is made of, however deep."""
     parts = getattr(model, "models", None)
-    return list(parts.values()) if isinstance(parts, Mapping) else [model]
+    if not isinstance(parts, Mapping):
+        return [model]
+    return [part for own in parts.values() for part in parts_of(own)]
 
 
 def columns_of(model: object) -> tuple[str, ...]:
     """Return the feature columns a model consumes; a recommender consumes none."""
-    names = (name for part in parts_of(model) for name in getattr(part, "columns", ()))
+    known = (model, *parts_of(model))
+    names = (name for part in known for name in getattr(part, "columns", ()))
     return tuple(dict.fromkeys(names))
 
 
@@ -122,12 +126,16 @@ def weeks_of(model: object) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A model and what belongs to it: calibration for churn, surrogate for value."""
+    """A model and what belongs to it: calibration for churn; for value, surrogate and intervals.
+
+    A value model without intervals is served without low and high.
+    """
 
     model: Any
     facts: ModelFacts
     calibration: PlattCalibration | None = None
     surrogate: ValueSurrogate | None = None
+    intervals: ValueIntervals | None = None
 
     def __post_init__(self) -> None:
         """Refuse a model that could not be served for want of a part."""
@@ -152,6 +160,7 @@ def write(bundle: Bundle, folder: Path) -> str:
         "facts": bundle.facts.to_dict(),
         "kind": bundle.model.kind,
         "calibration": bundle.calibration.to_dict() if bundle.calibration else None,
+        "intervals": bundle.intervals.to_dict() if bundle.intervals else None,
         "files": {name: sha256_of(path) for name, path in sorted(_files(folder).items())},
     }
     path = folder / FACTS_FILE
@@ -173,12 +182,13 @@ def read(folder: Path, digest: str) -> Bundle:
     """
     document = _trusted_document(folder, digest)
     surrogate = folder / SURROGATE_FOLDER
-    calibration = document["calibration"]
+    calibration, intervals = document["calibration"], document.get("intervals")
     return Bundle(
         model=load_model(folder / MODEL_FOLDER),
         facts=ModelFacts.from_dict(document["facts"]),
         calibration=PlattCalibration.from_dict(calibration) if calibration else None,
         surrogate=ValueSurrogate.load(surrogate) if surrogate.is_dir() else None,
+        intervals=ValueIntervals.from_dict(intervals) if intervals else None,
     )
 
 

@@ -10,9 +10,10 @@ from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
-from training.models.value_gbm import ValueGBM
+from training.models.value_gbm import Objective, ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
+from training.models.value_stack import ValueStack
 
 # Recency, frequency, value and rhythm: what an analyst's first model reads.
 REFERENCE_COLUMNS = (
@@ -25,6 +26,17 @@ REFERENCE_COLUMNS = (
     "gap_days_mean", "gap_days_sd", "gap_days_cv", "gap_days_max", "gap_days_last",
     "overdue_ratio", "overdue_score",
 )  # fmt: skip
+# Two networks are enough to see what the network is worth beside the others.
+SEEDS_FOR_WEIGHTS = 2
+# What a stack of value models is made of: a rule, the classical models, trees and the network.
+STACKED = (
+    "past_spend_84d",
+    "bgnbd_gamma_gamma",
+    "pareto_nbd_gamma_gamma",
+    "value_gbm",
+    "value_gbm_l2",
+    "value_lstm",
+)
 
 
 def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
@@ -64,12 +76,42 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
     )
 
 
-def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candidate, ...]:
-    """Return the candidates for value; all answer in cents of one horizon."""
+def value(
+    config: TrainConfig,
+    horizon_days: int,
+    threads: int,
+    columns: tuple[str, ...] = MODEL_COLUMNS,
+) -> tuple[Candidate, ...]:
+    """Return the candidates for value; all answer in cents of one horizon.
+
+    Parameters
+    ----------
+    columns : what trees and networks may read
+    """
 
     def past_spend(days: int) -> Candidate:
         column, share = f"spend_cents_{days}d", horizon_days / days
         return Candidate(f"past_spend_{days}d", "rule", lambda: PastSpend(column, share=share))
+
+    def boosted(name: str, objective: Objective) -> Candidate:
+        return Candidate(
+            name,
+            "model",
+            lambda: ValueGBM(
+                seed=config.seed, objective=objective, columns=columns, num_threads=threads
+            ),
+        )
+
+    def recurrent(n_seeds: int) -> ValueLSTM:
+        return ValueLSTM(
+            seed=config.seed,
+            n_seeds=n_seeds,
+            columns=columns,
+            horizons_days=(*shorter_horizons(config, horizon_days), horizon_days),
+            rows_max=config.value.lstm_rows_max,
+            num_threads=threads,
+            device=config.value.device,
+        )
 
     return (
         past_spend(84),
@@ -82,26 +124,32 @@ def value(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
             )
             for name in COUNTING
         ),
-        Candidate(
-            "value_gbm",
-            "model",
-            lambda: ValueGBM(seed=config.seed, columns=MODEL_COLUMNS, num_threads=threads),
-        ),
+        boosted("value_gbm", "tweedie"),
+        boosted("value_gbm_l2", "l2"),
         Candidate(
             "value_lstm",
             "model",
-            lambda: ValueLSTM(
-                seed=config.seed,
-                n_seeds=config.value.lstm_seeds,
-                columns=MODEL_COLUMNS,
-                num_threads=threads,
-            ),
-            rows_max=config.value.lstm_rows_max,
+            lambda: recurrent(config.value.lstm_seeds),
+            all_horizons=True,
+            lighter=lambda: recurrent(SEEDS_FOR_WEIGHTS),
         ),
         Candidate(
             "value_mean", "model", ValueMean, parts=("past_spend_84d", "value_gbm", "value_lstm")
         ),
+        Candidate(
+            "value_stack",
+            "model",
+            lambda models, weights: ValueStack(models, weights=weights, seed=config.seed),
+            parts=STACKED,
+            weighed=True,
+        ),
     )
+
+
+def shorter_horizons(config: TrainConfig, horizon_days: int) -> tuple[int, ...]:
+    """Return the horizons a network of value learns on the way to the one it answers for."""
+    wanted = config.value.shorter_horizons_days
+    return tuple(sorted({days for days in wanted if days < horizon_days}))
 
 
 def repeat(config: TrainConfig) -> tuple[Candidate, ...]:

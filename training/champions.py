@@ -28,7 +28,10 @@ from training.scores import (
 )
 
 MEMBERS_PER_BATCH = 2_000
+HISTORIC_COLUMN = "spend_cents_life"
 PRODUCT_LIST = pd.ArrowDtype(pa.list_(pa.string()))
+# Columns of a table that are empty where the value model's errors were not measured.
+MAYBE_COLUMNS = ("value_low_cents", "value_high_cents", "value_interval_level")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,7 @@ class Champions:
         calibration = self.churn.bundle.calibration
         probability = calibration.apply(churn_raw) if calibration else churn_raw
         value_cents = np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64)
+        intervals = self.value.bundle.intervals
         members = frame.index
         products = snapshot.products() if self.repeat or self.explore else pd.DataFrame()
         wanted = [name for name in FACT_COLUMNS if name in frame.columns]
@@ -94,6 +98,8 @@ class Champions:
             churn_percentile=percentiles(probability),
             value_cents=value_cents,
             value_percentile=percentiles(value_cents),
+            value_interval=intervals.apply(value_cents) if intervals else None,
+            historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
             repeat=_lists(self.repeat, products, members, "repeat"),
             explore=_lists(self.explore, products, members, "explore"),
         )
@@ -185,8 +191,16 @@ class Champions:
 
     def _value(self, population: Population, position: int, why: Explanation) -> ValueScore:
         value_cents = float(population.value_cents[position])
+        historic_cents = float(population.historic_cents[position])
+        intervals, around = self.value.bundle.intervals, population.value_interval
+        low, high = (None, None) if around is None else map(float, around[position])
         return ValueScore(
             value_cents=value_cents,
+            low_cents=low,
+            high_cents=high,
+            interval_level=intervals.level if intervals else None,
+            historic_cents=historic_cents,
+            total_cents=historic_cents + value_cents,
             horizon_days=self.value.bundle.facts.horizon_days,
             percentile=int(population.value_percentile[position]),
             base=why.base,
@@ -203,8 +217,9 @@ def as_table(scores: Sequence[MemberScores]) -> pd.DataFrame:
     """Lay known members' scores out flat: one row each, drivers as JSON text, products as lists."""
     table = pd.DataFrame([_record(member) for member in scores if member.known])
     # Typed, so that a batch in which nobody has a next product fits the file of the others.
-    lists = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
-    return table.astype(lists) if len(table) else table
+    types: dict[str, Any] = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
+    types |= dict.fromkeys(MAYBE_COLUMNS, np.dtype(np.float64))
+    return table.astype(types) if len(table) else table
 
 
 def _record(member: MemberScores) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -41,9 +41,12 @@ class ValueConfig(_Section):
 
     split: SplitConfig = SplitConfig(tests=2, validations=1)
     n_weeks: Positive = 39
-    lstm_seeds: Annotated[int, Field(ge=3)] = 3
-    # Sequences are long: beyond this many rows the network learns from a seeded sample.
-    lstm_rows_max: Positive = 20_000
+    # Shorter horizons the network learns beside the value horizon.
+    shorter_horizons_days: tuple[WholeWeeks, ...] = (28,)
+    lstm_seeds: Annotated[int, Field(ge=3)] = 5
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    # Sequences are long: beyond this many rows each network learns from a sample of its own.
+    lstm_rows_max: Positive = 30_000
 
 
 class RecommendConfig(_Section):

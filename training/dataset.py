@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +23,36 @@ class Labelled:
     rows : n members at one or several as_ofs
     active : array of shape (n,), bool; bought lately, as the programme defines it
     churned, value_cents : arrays of shape (n,), what followed within the horizon
+    value_by_horizon : array of shape (n, n_horizons), spend by the end of each shorter horizon
+        and, last, of the horizon itself; None stands for the horizon alone
     """
 
     rows: MemberRows
     active: npt.NDArray[np.bool_]
     churned: npt.NDArray[np.float64]
     value_cents: npt.NDArray[np.float64]
+    value_by_horizon: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.rows)
+
+    @property
+    def horizon_cents(self) -> npt.NDArray[np.float64]:
+        """Return the spend by the end of each horizon, shape (n, n_horizons)."""
+        if self.value_by_horizon is None:
+            return self.value_cents[:, None]
+        return self.value_by_horizon
+
+    def take(self, which: npt.NDArray[Any]) -> "Labelled":
+        """Select rows by a boolean mask or by positions, in the order of the positions."""
+        return Labelled(
+            self.rows.take(which),
+            self.active[which],
+            self.churned[which],
+            self.value_cents[which],
+            self.horizon_cents[which],
+        )
 
 
 class Dataset:
@@ -42,12 +63,20 @@ class Dataset:
     settings : names the home
     horizon_days : of the labels
     n_weeks : weeks of history beside the columns; 0 for none
+    shorter_days : shorter horizons whose spend is wanted too, growing
     """
 
-    def __init__(self, settings: Settings, horizon_days: int, n_weeks: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        horizon_days: int,
+        n_weeks: int = 0,
+        shorter_days: tuple[int, ...] = (),
+    ) -> None:
         self.settings = settings
         self.horizon_days = horizon_days
         self.n_weeks = n_weeks
+        self.shorter_days = shorter_days
         self._labelled: dict[date, Labelled] = {}
 
     def at(self, as_of: date) -> Labelled:
@@ -55,10 +84,18 @@ class Dataset:
         if as_of not in self._labelled:
             taken = snapshot.build(self.settings, as_of)
             rows, active = member_rows(taken, self.n_weeks)
-            followed: Outcomes = outcomes(
-                self.settings, as_of, self.horizon_days, list(rows.member_id), taken.lake_version
+            by_horizon = [
+                outcomes(self.settings, as_of, days, list(rows.member_id), taken.lake_version)
+                for days in (*self.shorter_days, self.horizon_days)
+            ]
+            followed: Outcomes = by_horizon[-1]
+            self._labelled[as_of] = Labelled(
+                rows,
+                active,
+                followed.churned,
+                followed.value_cents,
+                np.stack([one.value_cents for one in by_horizon], axis=1),
             )
-            self._labelled[as_of] = Labelled(rows, active, followed.churned, followed.value_cents)
         return self._labelled[as_of]
 
     def past(self, as_ofs: tuple[date, ...]) -> Labelled:
@@ -69,6 +106,7 @@ class Dataset:
             np.concatenate([part.active for part in parts]),
             np.concatenate([part.churned for part in parts]),
             np.concatenate([part.value_cents for part in parts]),
+            np.concatenate([part.horizon_cents for part in parts]),
         )
 
 

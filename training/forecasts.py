@@ -1,8 +1,9 @@
 """Every candidate's answer at every as_of it is judged at, each learned from that day's past."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +12,10 @@ import pandas as pd
 
 from programme.errors import InputRefused
 from training.dataset import Baskets, Dataset, Labelled
-from training.metrics import judge_members
+from training.metrics import covered, judge_members
 from training.models.calibration import PlattCalibration
+from training.models.conformal import ValueIntervals
+from training.models.value_stack import nonnegative_weights, unseen
 from training.splits import Plan
 
 Role = Literal["rule", "model", "reference"]
@@ -36,6 +39,9 @@ class Candidate:
     make : returns an unfitted model; a mean of others is made from the fitted ones
     parts : names of the candidates a mean is made of
     rows_max : beyond so many rows it learns from a seeded sample; None: from all
+    all_horizons : value only; it learns the spend by each horizon, not only by the last
+    weighed : value only; it is made of its parts and of the weights they earned
+    lighter : what stands in for it where only its weight is sought; None: itself
     """
 
     name: str
@@ -43,6 +49,9 @@ class Candidate:
     make: Callable[..., Any]
     parts: tuple[str, ...] = ()
     rows_max: int | None = None
+    all_horizons: bool = False
+    weighed: bool = False
+    lighter: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,22 +123,85 @@ def fit_value(
 
     Parameters
     ----------
-    seed : of the sample a candidate with `rows_max` learns from
+    seed : of the sample a candidate with `rows_max` learns from, and of the halves of the
+        members that weigh the parts of a stack
     """
     fitted: dict[str, Any] = {}
     for candidate in candidates:
         progress(f"value: learning {candidate.name} for {as_of}")
-        if candidate.parts:
-            parts = {part: fitted[part] for part in candidate.parts}
-            fitted[candidate.name] = candidate.make(parts)
+        if not candidate.parts:
+            fitted[candidate.name] = _learned(candidate, past, seed)
             continue
-        rows, value_cents = past.rows, past.value_cents
-        if candidate.rows_max is not None and len(rows) > candidate.rows_max:
-            rng = np.random.default_rng(seed)
-            kept = np.sort(rng.choice(len(rows), candidate.rows_max, replace=False))
-            rows, value_cents = rows.take(kept), value_cents[kept]
-        fitted[candidate.name] = candidate.make().fit(rows, value_cents)
+        parts = {part: fitted[part] for part in candidate.parts}
+        if candidate.weighed:
+            weighed = weigh([c for c in candidates if c.name in parts], past, seed)
+            fitted[candidate.name] = candidate.make(parts, weighed and weighed.weights)
+        else:
+            fitted[candidate.name] = candidate.make(parts)
     return fitted
+
+
+def _learned(candidate: Candidate, past: Labelled, seed: int) -> Any:
+    if candidate.rows_max is not None and len(past) > candidate.rows_max:
+        rng = np.random.default_rng(seed)
+        past = past.take(np.sort(rng.choice(len(past), candidate.rows_max, replace=False)))
+    spent = past.horizon_cents if candidate.all_horizons else past.value_cents
+    return candidate.make().fit(past.rows, spent)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the parts of a stack are worth.
+
+    Parameters
+    ----------
+    weights : by part
+    said_cents, came_cents : of members the parts had not learned from, shape (n,)
+    """
+
+    weights: Mapping[str, float]
+    said_cents: npt.NDArray[np.float64]
+    came_cents: npt.NDArray[np.float64]
+
+
+def weigh(parts: list[Candidate], past: Labelled, seed: int) -> Weighed | None:
+    """Weigh parts by what each, taught by half of the members, said of the other half.
+
+    The day they are weighed on is the newest one with a whole window behind it, a horizon before
+    the day they will answer for. None, which means the plain mean, where members are too few.
+    """
+
+    def learn(shown: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        half = past.take(shown)
+        lighter = (replace(part, make=part.lighter or part.make) for part in parts)
+        return {part.name: _learned(part, half, seed) for part in lighter}
+
+    newest, answers = unseen(learn, past.rows, past.value_cents, seed)
+    if not answers:
+        return None
+    came = np.maximum(past.value_cents[newest], 0.0)
+    weights = nonnegative_weights(answers, came)
+    said = np.sum([weights[name] * answer for name, answer in answers.items()], axis=0)
+    return Weighed(weights, said, came)
+
+
+def intervals(forecasts: Forecasts, plan: Plan, name: str) -> ValueIntervals:
+    """Learn how far off a value candidate was on the last test day, for the day of service.
+
+    The coverage it carries was measured forward in time: intervals learned on each judged day
+    but the last, held against the judged day that follows it.
+    """
+
+    def learned(day: date) -> ValueIntervals:
+        rows = forecasts.at((day,))
+        return ValueIntervals.fit(rows[name], rows["truth"])
+
+    held = []
+    for before, after in pairwise(plan.judged):
+        rows = forecasts.at((after,))
+        around = learned(before).apply(rows[name])
+        held.append(covered(rows["truth"], around[:, 0], around[:, 1]))
+    return replace(learned(plan.judged[-1]), coverage=float(np.mean(held)))
 
 
 def product_forecasts(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,9 @@ VALUE = Yardstick(
         "RMSE": _rmse_in_currency,
         "bias": metrics.aggregate_bias,
         "decile MAPE": metrics.decile_mape,
+        "top 1%": partial(metrics.share_captured, share=0.01),
+        "top 5%": partial(metrics.share_captured, share=0.05),
+        "top 10%": partial(metrics.share_captured, share=0.10),
     },
     {},
 )

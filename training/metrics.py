@@ -243,3 +243,33 @@ def pair(truth: ArrayLike, score: ArrayLike) -> tuple[Doubles, Doubles]:
             "Nothing was measured. Leave unlabelled rows out; a model may not answer NaN."
         )
     return actual, said
+
+
+def share_captured(truth: ArrayLike, prediction: ArrayLike, *, share: float) -> float:
+    """Share of all value that the members of highest prediction brought.
+
+    Parameters
+    ----------
+    share : of the members, in (0, 1]; their number is rounded up, ties keep their input order
+
+    Raises
+    ------
+    InputRefused
+        When the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise InputRefused(
+            f"The share of members is {share}. Nothing was measured. Give one above 0, at most 1."
+        )
+    actual, predicted = pair(truth, prediction)
+    if not actual.sum() > 0:
+        return float("nan")
+    best = np.argsort(-predicted, kind="stable")[: int(np.ceil(share * len(actual) - 1e-9))]
+    return float(actual[best].sum() / actual.sum())
+
+
+def covered(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """Share of rows whose truth lies within `[low, high]`, both ends included."""
+    actual, least = pair(truth, low)
+    _, most = pair(truth, high)
+    return float(((least <= actual) & (actual <= most)).mean())

@@ -60,6 +60,8 @@ class Population:
     facts : the columns the sentences may use
     churn_raw, churn_probability, churn_percentile : log-odds, its calibration, 1 .. 100
     value_cents, value_percentile : expected spend within the horizon, 1 .. 100
+    value_interval : low and high around it, shape (n, 2); None where errors were not measured
+    historic_cents : spend net of returns before `as_of`
     """
 
     as_of: date
@@ -73,6 +75,8 @@ class Population:
     churn_percentile: NDArray[np.int64]
     value_cents: NDArray[np.float64]
     value_percentile: NDArray[np.int64]
+    value_interval: NDArray[np.float64] | None
+    historic_cents: NDArray[np.float64]
     repeat: ProductLists | None
     explore: ProductLists | None
 

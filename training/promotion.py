@@ -19,6 +19,7 @@ from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick
 from training.metrics import ece, judge_members
 from training.models.calibration import PlattCalibration
+from training.models.conformal import ValueIntervals
 from training.surrogate import ValueSurrogate
 
 # The tag that says which candidate a version was, so that recipes can be compared later.
@@ -43,6 +44,7 @@ class Job:
     model: Any
     calibration: PlattCalibration | None = None
     surrogate: ValueSurrogate | None = None
+    intervals: ValueIntervals | None = None
     shown: pd.DataFrame | None = None
 
 

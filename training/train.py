@@ -8,6 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from features import snapshot
 from features.lake import Lake
+from features.table import MODEL_COLUMNS
 from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
@@ -22,12 +23,14 @@ from training.forecasts import (
     Progress,
     churn_forecasts,
     fit_value,
+    intervals,
     product_forecasts,
     value_forecasts,
 )
 from training.leaderboard import Leaderboard, Yardstick
 from training.promotion import Job
 from training.surrogate import ValueSurrogate
+from training.windows import settled_throughout
 
 TARGETS: tuple[Target, ...] = get_args(Target)
 
@@ -160,8 +163,10 @@ def _churn(setting: _Setting) -> Job:
 
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
-    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks)
-    candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
+    shorter = rivals.shorter_horizons(config, plan.horizon_days)
+    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks, shorter)
+    columns = settled_throughout(MODEL_COLUMNS, plan)
+    candidates = rivals.value(config, plan.horizon_days, setting.settings.threads, columns)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
     past = dataset.past(plan.train_as_ofs(plan.serve))
@@ -171,7 +176,10 @@ def _value(setting: _Setting) -> Job:
     setting.progress("value: learning the reasons")
     surrogate = ValueSurrogate(seed=config.seed, num_threads=setting.settings.threads)
     surrogate.fit(past.rows.features, model.predict(past.rows))
-    return Job("value", leaderboard.VALUE, candidates, forecasts, board, model, surrogate=surrogate)
+    return Job(
+        "value", leaderboard.VALUE, candidates, forecasts, board, model,
+        surrogate=surrogate, intervals=intervals(forecasts, plan, served.name),
+    )  # fmt: skip
 
 
 def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
@@ -217,6 +225,7 @@ def _keep(
         ),
         calibration=job.calibration,
         surrogate=job.surrogate,
+        intervals=job.intervals,
     )
     lake_version = Lake(settings).manifest().lake_version
     record.board(board, content.facts, lake_version)

@@ -61,6 +61,11 @@ class Speaker:
     def _value(self, score: ValueScore) -> schemas.Value:
         money = {
             "value_cents": round(score.value_cents),
+            "low_cents": _rounded(score.low_cents),
+            "high_cents": _rounded(score.high_cents),
+            "historic_cents": round(score.historic_cents),
+            # Of the rounded parts, so that they add up in what is written.
+            "total_cents": round(score.historic_cents) + round(score.value_cents),
             "error_cents": round(score.error_cents),
             "currency": self.currency,
         }
@@ -80,6 +85,10 @@ class Speaker:
     def _label(self, code: str, said: Driver | ProductScore) -> str:
         facts = {**said.parameters, "currency": self.currency}
         return words.label(code, self.language, **facts)
+
+
+def _rounded(cents: float | None) -> int | None:
+    return None if cents is None else round(cents)
 
 
 def _fields(score: ChurnScore | ValueScore | Driver | ProductScore) -> dict[str, Any]:

@@ -67,7 +67,17 @@ class Value(BaseModel):
     `error_cents` away from `value_cents`.
     """
 
-    value_cents: int
+    value_cents: Annotated[int, Field(description="expected spend, net of returns: an average")]
+    low_cents: Annotated[
+        int | None,
+        Field(description="with high_cents: holds what interval_level of such members spend"),
+    ]
+    high_cents: Annotated[
+        int | None, Field(description="below value_cents where most spend nothing")
+    ]
+    interval_level: Probability | None
+    historic_cents: Annotated[int, Field(description="spend before as_of, net of returns")]
+    total_cents: Annotated[int, Field(description="historic_cents + value_cents")]
     currency: str
     horizon_days: int
     percentile: Annotated[Percentile, Field(description="100: the most valuable")]

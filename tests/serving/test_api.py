@@ -99,6 +99,12 @@ def test_money_is_whole_cents_in_the_programmes_currency(client: TestClient) -> 
 
     assert isinstance(score["value"]["value_cents"], int)
     assert isinstance(score["value"]["error_cents"], int)
+    value = score["value"]
+    for name in ("low_cents", "high_cents", "historic_cents", "total_cents"):
+        assert isinstance(value[name], int), name
+    assert value["low_cents"] <= value["high_cents"]
+    assert value["historic_cents"] + value["value_cents"] == value["total_cents"]
+    assert value["interval_level"] == 0.8
     assert score["value"]["currency"] == "EUR"
     assert score["value"]["exact"] is False
 

@@ -43,6 +43,7 @@ TINY: dict[str, Any] = {
     "value": {
         "n_weeks": 8,
         "lstm_rows_max": 300,
+        "lstm_seeds": 3,
         "split": {"tests": 1, "validations": 1, "step_days": 91, "train_max": 1},
     },
     "recommend": {

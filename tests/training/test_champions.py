@@ -118,6 +118,41 @@ def test_the_value_says_that_its_reasons_are_an_imitation_and_how_far_off(
         assert member.value.error_cents == pytest.approx(abs(member.value.value_cents - imitated))
 
 
+def test_value_is_what_was_spent_and_what_is_expected_with_an_interval(
+    champions: Champions, trained: LittleProgramme, everyone: list[MemberScores]
+) -> None:
+    spent = trained.snapshot.features()["spend_cents_life"]
+    intervals = champions.value.bundle.intervals
+    assert intervals is not None
+
+    for member in everyone:
+        value = member.value
+        assert value is not None
+        assert value.historic_cents == spent[member.member_id]
+        assert value.total_cents == value.historic_cents + value.value_cents
+        assert [value.low_cents, value.high_cents] == pytest.approx(
+            intervals.apply([value.value_cents])[0]
+        )
+        assert value.interval_level == intervals.level
+
+
+def test_a_model_whose_errors_were_not_measured_is_served_without_an_interval(
+    champions: Champions, trained: LittleProgramme
+) -> None:
+    value = champions.value
+    bare = replace(champions, value=replace(value, bundle=replace(value.bundle, intervals=None)))
+    population = bare.population(trained.snapshot)
+
+    (member,) = bare.score(population, [str(population.members[0])])
+    table = bare.score_all(population)
+
+    assert member.value is not None
+    assert (member.value.low_cents, member.value.high_cents) == (None, None)
+    assert member.value.interval_level is None
+    assert table["value_low_cents"].isna().all()
+    assert table["value_low_cents"].dtype == np.float64
+
+
 def test_repeat_products_were_bought_and_explore_products_never(
     trained: LittleProgramme, everyone: list[MemberScores]
 ) -> None:

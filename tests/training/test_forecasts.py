@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -23,10 +24,14 @@ from training.forecasts import (
     NothingToJudge,
     churn_forecasts,
     fit_value,
+    intervals,
     product_forecasts,
     value_forecasts,
+    weigh,
 )
+from training.models import value_stack
 from training.models.calibration import PlattCalibration
+from training.models.conformal import ValueIntervals
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.rows import MemberRows
 from training.splits import Plan, plan
@@ -181,6 +186,69 @@ def test_a_mean_is_made_of_the_fitted_models_and_not_fitted_again() -> None:
 
     assert fitted["mean"] == {"spy": fitted["spy"]}
     assert fitted["spy"].fits == len(notes) == 1
+
+
+def test_a_stack_is_made_of_the_fitted_models_and_of_weights_earned_on_other_members(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(value_stack, "MEMBERS_MIN", 10)
+    halves: list[set[date]] = []
+    one, notes = spying(lighter=lambda: Spy(halves))
+    stack = Candidate("stack", "model", lambda *made: made, parts=("spy",), weighed=True)
+    past = MadeUp().past(PLAN.judged)
+
+    fitted = fit_value((one, stack), past, 1, quiet, PLAN.serve)
+    weighed = weigh([one], past, 1)
+
+    assert len(notes) == 1  # learned once from everybody; its weight took a lighter one
+    assert len(halves) == 4
+    assert weighed is not None
+    assert fitted["stack"] == ({"spy": fitted["spy"]}, weighed.weights)
+    assert weighed.weights["spy"] > 0
+    assert len(weighed.said_cents) == len(weighed.came_cents) == 40  # of the newest day
+    assert weighed.came_cents.min() == 0
+
+
+def test_too_few_members_leave_a_stack_without_weights() -> None:
+    one, _ = spying()
+    stack = Candidate("stack", "model", lambda *made: made, parts=("spy",), weighed=True)
+
+    fitted = fit_value((one, stack), MadeUp().past(PLAN.judged), 1, quiet, PLAN.serve)
+
+    assert fitted["stack"] == ({"spy": fitted["spy"]}, None)
+
+
+def test_a_network_is_taught_every_horizon_and_the_others_the_last() -> None:
+    past = MadeUp().past(PLAN.judged)
+    by_horizon = replace(past, value_by_horizon=np.stack([past.value_cents] * 2, axis=1))
+    shapes = []
+
+    class Shape(Spy):
+        def fit(self, shown: Any, outcome: NDArray[np.float64]) -> Self:
+            shapes.append(outcome.shape)
+            return super().fit(shown, outcome)
+
+    for all_horizons in (False, True):
+        taught = Candidate("shape", "model", lambda: Shape([]), all_horizons=all_horizons)
+        fit_value((taught,), by_horizon, 1, quiet, PLAN.serve)
+
+    assert shapes == [(len(past),), (len(past), 2)]
+
+
+def test_intervals_come_from_the_last_test_day_and_say_what_they_held_before() -> None:
+    candidate, _ = spying()
+    made = value_forecasts((candidate,), MadeUp(), PLAN, 1, quiet)
+    last = made.at(PLAN.test[-1:])
+
+    found = intervals(made, PLAN, "spy")
+
+    assert replace(found, coverage=None) == ValueIntervals.fit(last["spy"], last["truth"])
+    held = []
+    for before, after in pairwise(PLAN.judged):
+        learned, asked = made.at((before,)), made.at((after,))
+        around = ValueIntervals.fit(learned["spy"], learned["truth"]).apply(asked["spy"])
+        held.append(np.mean((around[:, 0] <= asked["truth"]) & (asked["truth"] <= around[:, 1])))
+    assert found.coverage == pytest.approx(np.mean(held))
 
 
 @pytest.mark.parametrize("horizon_days", [28, 91])

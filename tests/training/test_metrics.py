@@ -288,3 +288,27 @@ def test_ndcg_is_scikit_learns_and_recall_is_bounded_by_what_is_possible(
 
 def test_nobody_bought_anything_is_an_empty_judgement() -> None:
     assert metrics.judge_members(NAMED, BOUGHT.head(0), k=2).empty
+
+
+def test_the_share_captured_is_that_of_the_members_ranked_first() -> None:
+    truth = [0.0, 50.0, 30.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    said = [1.0, 9.0, 2.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+    assert metrics.share_captured(truth, said, share=0.1) == pytest.approx(0.5)
+    assert metrics.share_captured(truth, said, share=0.2) == pytest.approx(0.7)
+    assert metrics.share_captured(truth, said, share=0.25) == pytest.approx(1.0)  # rounded up
+    assert metrics.share_captured(truth, said, share=1.0) == pytest.approx(1.0)
+
+
+def test_of_nothing_no_share_is_captured() -> None:
+    assert np.isnan(metrics.share_captured([0.0, 0.0], [1.0, 2.0], share=0.5))
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1])
+def test_a_share_of_members_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InputRefused, match="share of members"):
+        metrics.share_captured([1.0], [1.0], share=share)
+
+
+def test_covered_counts_both_ends() -> None:
+    assert metrics.covered([1.0, 2.0, 3.0, 4.0], [1.0] * 4, [3.0] * 4) == 0.75

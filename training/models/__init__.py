@@ -16,6 +16,8 @@ _WHERE = {
     "value_gbm": ("value_gbm", "ValueGBM"),
     "value_lstm": ("value_lstm", "ValueLSTM"),
     "value_mean": ("value_mean", "ValueMean"),
+    "value_stack": ("value_stack", "ValueStack"),
+    "value_stretched": ("value_stretched", "ValueStretched"),
     "past_spend": ("rules", "PastSpend"),
     "personal_frequency": ("repeat", "PersonalFrequency"),
     "repeat_popularity": ("repeat", "RepeatPopularity"),

@@ -23,13 +23,7 @@ class ValueMean:
     kind = "value_mean"
 
     def __init__(self, models: Mapping[str, Any]) -> None:
-        odd = [name for name in models if not name.isidentifier()]
-        if not models or odd:
-            raise InputRefused(
-                f"A mean needs at least one model, each under a plain name; got {list(models)}. "
-                "No mean was made. Name them like value_gbm: the names become folders."
-            )
-        self.models = dict(models)
+        self.models = plain_names(models, "A mean")
 
     def fit(self, rows: MemberRows, value_cents: ArrayLike) -> Self:
         """Fit each model on the same rows."""
@@ -54,3 +48,18 @@ class ValueMean:
         """Read each model from the folder of its name."""
         names = folder.read(path, cls.kind)["models"]
         return cls({name: load_model(path / name) for name in names})
+
+
+def plain_names(models: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Copy a mapping of models, refusing an empty one and names that are no folder.
+
+    Raises
+    ------
+    InputRefused : in these cases
+    """
+    if not models or not all(name.isidentifier() for name in models):
+        raise InputRefused(
+            f"{what} needs at least one model, each under a plain name; got {list(models)}. "
+            "None was made. Name them like value_gbm: the names become folders."
+        )
+    return dict(models)

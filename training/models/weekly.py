@@ -1,10 +1,12 @@
 """What the recurrent value model reads: each week, and what had been seen by then."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from training.models.inputs import matrix
@@ -13,21 +15,23 @@ from training.models.rules import signed_log
 # A standardised input further out than this says no more than this.
 CLIP = 5.0
 SUMMARY_WEEKS = (4, 13)
+# Weeks are laid out for so many rows at a time: memory does not grow with the members.
+ROWS_PER_CHUNK = 4_096
 
 
 def weekly_inputs(weekly: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Put recency, frequency and age beside the four channels of every week.
+    """Put recency, frequency and age beside the channels of every week.
 
     Without them a network must learn to count and to remember from sparse steps; with them it
     has the sufficient statistics of the classical models at each step.
 
     Parameters
     ----------
-    weekly : array of shape (n, n_weeks, 4): orders, net, discount and returned cents
+    weekly : array of shape (n, n_weeks, n_channels): orders, net, discount, returned cents, ...
 
     Returns
     -------
-    array of shape (n, n_weeks, 7)
+    array of shape (n, n_weeks, n_channels + 3)
         Signed logarithms of the channels; then of weeks since the last order (n_weeks before
         the first), orders so far and weeks since the first order.
     """
@@ -46,7 +50,7 @@ def weekly_inputs(weekly: NDArray[np.float32]) -> NDArray[np.float64]:
 def weekly_summary(weekly: NDArray[np.float32]) -> NDArray[np.float64]:
     """Orders and net cents of the last weeks and of all, as signed logarithms; shape (n, 6)."""
     spans = [*SUMMARY_WEEKS, weekly.shape[1]]
-    sums = [weekly[:, -span:, :2].astype(np.float64).sum(axis=1) for span in spans]
+    sums = [weekly[:, -span:, :2].sum(axis=1, dtype=np.float64) for span in spans]
     return signed_log(np.concatenate(sums, axis=1))
 
 
@@ -83,14 +87,14 @@ class Scaling:
             ]
         )
         side = _side_by_side(static, median, weekly)
-        steps = weekly_inputs(weekly).reshape(-1, 7)
+        weekly_centre, weekly_spread = _measured(weekly)
         return cls(
             columns=columns,
             median=median,
             centre=side.mean(axis=0),
-            spread=_spread(side),
-            weekly_centre=steps.mean(axis=0),
-            weekly_spread=_spread(steps),
+            spread=_never_zero(side.std(axis=0)),
+            weekly_centre=weekly_centre,
+            weekly_spread=weekly_spread,
         )
 
     def static(self, features: pd.DataFrame, weekly: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -100,7 +104,7 @@ class Scaling:
         return np.clip((side - self.centre) / self.spread, -CLIP, CLIP)
 
     def steps(self, weekly: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Standardise the weekly inputs; shape (n, n_weeks, 7)."""
+        """Standardise the weekly inputs; shape (n, n_weeks, n_channels + 3)."""
         steps = (weekly_inputs(weekly) - self.weekly_centre) / self.weekly_spread
         return np.clip(steps, -CLIP, CLIP)
 
@@ -119,6 +123,41 @@ class Scaling:
         return cls(columns=columns, **numbers)
 
 
+class ScaledRows:
+    """Rows as a network reads them; the weeks are laid out batch by batch.
+
+    Parameters
+    ----------
+    scaling : measured on the training rows
+    features, weekly : of the rows
+    """
+
+    def __init__(
+        self, scaling: Scaling, features: pd.DataFrame, weekly: NDArray[np.float32]
+    ) -> None:
+        self.scaling = scaling
+        self.weekly = weekly
+        self.static = np.empty((len(weekly), len(scaling.centre)), dtype=np.float32)
+        for rows in chunks(len(weekly)):
+            self.static[rows] = scaling.static(features.iloc[rows], weekly[rows])
+        self.n_weekly = len(scaling.weekly_centre)
+        self.n_static = len(scaling.centre)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.weekly)
+
+    def batch(self, rows: slice | NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weeks and statics of some rows, in single precision."""
+        steps = self.scaling.steps(self.weekly[rows]).astype(np.float32)
+        return torch.from_numpy(steps), torch.from_numpy(self.static[rows])
+
+
+def chunks(n_rows: int) -> Iterator[slice]:
+    """Cut rows into runs of bounded length."""
+    return (slice(start, start + ROWS_PER_CHUNK) for start in range(0, n_rows, ROWS_PER_CHUNK))
+
+
 def _side_by_side(
     static: NDArray[np.float64], median: NDArray[np.float64], weekly: NDArray[np.float32]
 ) -> NDArray[np.float64]:
@@ -126,7 +165,18 @@ def _side_by_side(
     return np.concatenate([filled, weekly_summary(weekly)], axis=1)
 
 
-def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _measured(weekly: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and spread of each weekly input over all rows and weeks."""
+    n_steps = weekly.shape[0] * weekly.shape[1]
+    centre, squares = np.zeros(1), np.zeros(1)
+    for rows in chunks(len(weekly)):
+        centre = centre + weekly_inputs(weekly[rows]).sum(axis=(0, 1)) / n_steps
+    for rows in chunks(len(weekly)):
+        distance = weekly_inputs(weekly[rows]) - centre
+        squares = squares + (distance**2).sum(axis=(0, 1)) / n_steps
+    return centre, _never_zero(np.sqrt(squares))
+
+
+def _never_zero(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     # A column that never varies in training is divided by 1, not by rounding noise.
-    spread = values.std(axis=0)
     return np.where(spread > 1e-9, spread, 1.0)

@@ -17,6 +17,8 @@ from training.models.rules import ColumnRule, PastSpend
 from training.models.value_gbm import ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
+from training.models.value_stack import ValueStack
+from training.models.value_stretched import ValueStretched
 
 TREES = Trees(n_trees=25, min_data_in_leaf=20)
 RECIPE = Recipe(units=6, head_units=6, n_epochs=2, batch_size=64)
@@ -40,12 +42,22 @@ CASES = {
     "classic_churn": Case("churn", lambda seed: ClassicChurn("bgnbd", 28, seed=seed)),
     "classic_value": Case("value", lambda seed: ClassicValue("pareto_nbd", 91, seed=seed)),
     "value_gbm": Case("value", lambda seed: ValueGBM(seed=seed, trees=TREES)),
-    "value_lstm": Case("value", lambda seed: ValueLSTM(seed=seed, recipe=RECIPE)),
+    "value_lstm": Case("value", lambda seed: ValueLSTM(seed=seed, n_seeds=2, recipe=RECIPE)),
     "value_mean": Case(
         "value",
         lambda seed: ValueMean(
             {"gbm": ValueGBM(seed=seed, trees=TREES), "past": PastSpend("spend_cents_91d")}
         ),
+    ),
+    "value_stack": Case(
+        "value",
+        lambda seed: ValueStack(
+            {"gbm": ValueGBM(seed=seed, trees=TREES), "past": PastSpend("spend_cents_91d")},
+            seed=seed,
+        ),
+    ),
+    "value_stretched": Case(
+        "value", lambda _: ValueStretched(PastSpend("spend_cents_91d"), "bgnbd", 91, 273)
     ),
     "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
     "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),

@@ -18,7 +18,7 @@ from training.models.rules import PastSpend
 from training.models.value_gbm import ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
-from training.models.weekly import Scaling, weekly_inputs, weekly_summary
+from training.models.weekly import ScaledRows, Scaling, weekly_inputs, weekly_summary
 from training.rows import MemberRows
 
 
@@ -34,7 +34,7 @@ def present() -> World:
 
 @pytest.fixture(scope="module")
 def lstm(past: World) -> ValueLSTM:
-    model = ValueLSTM(seed=1, recipe=Recipe(units=12, head_units=12, batch_size=128))
+    model = ValueLSTM(seed=1, n_seeds=3, recipe=Recipe(units=12, head_units=12, batch_size=128))
     return model.fit(past.rows, past.value_cents)
 
 
@@ -76,7 +76,7 @@ def test_the_number_of_threads_changes_nothing(num_threads: int, past: World) ->
     recipe = Recipe(units=4, head_units=4, n_epochs=1, batch_size=64)
 
     one, other = (
-        ValueLSTM(seed=1, recipe=recipe, num_threads=n).fit(some.rows, some.value_cents)
+        ValueLSTM(seed=1, n_seeds=3, recipe=recipe, num_threads=n).fit(some.rows, some.value_cents)
         for n in (2, num_threads)
     )
 
@@ -105,7 +105,7 @@ def test_a_far_outlier_gets_a_bounded_answer(lstm: ValueLSTM, present: World) ->
     huge = MemberRows(rows.member_id, rows.as_of, rows.features * 1e9, rows.weekly * 1e9)
 
     assert np.isfinite(lstm.predict(huge)).all()
-    assert lstm.predict(huge).max() < 1e5 * lstm.mean_cents_
+    assert lstm.predict(huge).max() < 1e5 * lstm.mean_cents_.sum()
 
 
 def test_other_weeks_than_learned_are_refused(lstm: ValueLSTM, present: World) -> None:
@@ -123,6 +123,113 @@ def test_other_weeks_than_learned_are_refused(lstm: ValueLSTM, present: World) -
 def test_less_than_one_network_is_refused() -> None:
     with pytest.raises(InputRefused, match="n_seeds is 0"):
         ValueLSTM(seed=1, n_seeds=0)
+
+
+SMALL = Recipe(units=6, head_units=6, n_epochs=3, batch_size=128)
+
+
+@pytest.fixture(scope="module")
+def by_horizon(past: World) -> ValueLSTM:
+    cents = np.stack([past.value_cents * share for share in (0.3, 0.6, 1.0)], axis=1)
+    model = ValueLSTM(seed=1, n_seeds=2, recipe=SMALL, horizons_days=(28, 56, 91))
+    return model.fit(past.rows, cents)
+
+
+def test_no_answer_falls_from_one_horizon_to_the_next(
+    by_horizon: ValueLSTM, present: World, tmp_path: Path
+) -> None:
+    answers = by_horizon.predict_horizons(present.rows)
+
+    assert answers.shape == (len(present.rows), 3)
+    assert (np.diff(answers, axis=1) >= 0).all()
+    assert np.array_equal(answers[:, -1], by_horizon.predict(present.rows))
+    # Each horizon's total is the one it learned, not a share of the last.
+    assert answers.sum(axis=0) / answers[:, -1].sum() == pytest.approx([0.3, 0.6, 1.0], abs=0.05)
+    by_horizon.save(tmp_path)
+    again = load_model(tmp_path)
+    assert again.horizons_days == (28, 56, 91)
+    assert np.array_equal(again.predict_horizons(present.rows), answers)
+
+
+def test_a_row_that_knows_its_first_horizon_only_still_teaches_it(past: World) -> None:
+    recent = np.arange(len(past.rows)) % 2 == 0
+    cents = np.stack([0.3 * past.value_cents, past.value_cents], axis=1)
+    # Recent rows spend twice as much by the first horizon; what follows is not known yet.
+    cents[recent] = np.stack([2 * cents[recent, 0], np.full(recent.sum(), np.nan)], axis=1)
+
+    model = ValueLSTM(seed=1, n_seeds=1, recipe=SMALL, horizons_days=(28, 91))
+    first, last = model.fit(past.rows, cents).predict_horizons(past.rows).sum(axis=0)
+
+    whole = past.value_cents.sum()
+    assert first == pytest.approx(0.45 * whole, rel=0.12)
+    assert last - first == pytest.approx(0.70 * whole, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("cents", "said"),
+    [
+        ([[1.0, np.nan], [np.nan, 2.0]], "known for a later horizon only"),
+        ([[1.0, np.inf], [1.0, 2.0]], "not finite"),
+        ([[1.0, np.nan], [1.0, np.nan]], "is 0 within horizon 2 of 2"),
+        ([[0.0, 1.0], [0.0, 1.0]], "is 0 within horizon 1 of 2"),
+        ([1.0, 2.0], "answers for \\[28, 91\\] days and was given values for 1 horizons"),
+        ([[1.0, 2.0]], "2 rows and values of shape"),
+    ],
+)
+def test_values_by_horizon_that_cannot_be_are_refused(
+    cents: list[Any], said: str, past: World
+) -> None:
+    model = ValueLSTM(seed=1, n_seeds=1, recipe=SMALL, horizons_days=(28, 91))
+
+    with pytest.raises(InputRefused, match=said):
+        model.fit(past.rows.take(np.arange(2)), np.array(cents))
+
+
+@pytest.mark.parametrize("horizons", [(91, 28), (28, 28), (30,), (0,)])
+def test_horizons_are_growing_whole_weeks(horizons: tuple[int, ...]) -> None:
+    with pytest.raises(InputRefused, match="not multiples of 7 days"):
+        ValueLSTM(seed=1, horizons_days=horizons)
+
+
+def test_a_gpu_that_is_not_there_is_refused(past: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(InputRefused, match="sees no GPU"):
+        ValueLSTM(seed=1, device="cuda").fit(past.rows, past.value_cents)
+
+
+def test_the_weeks_are_laid_out_a_batch_at_a_time(past: World) -> None:
+    rows = past.rows
+    assert rows.weekly is not None
+    scaling = Scaling.of(rows.features, rows.weekly, ("recency_days", "noise"))
+    inputs = ScaledRows(scaling, rows.features, rows.weekly)
+    which = np.array([5, 2_999, 5])
+
+    steps, static = inputs.batch(which)
+
+    assert len(inputs) == len(rows)
+    assert steps.numpy() == pytest.approx(scaling.steps(rows.weekly[which]), abs=1e-6)
+    whole = scaling.static(rows.features, rows.weekly)
+    assert static.numpy() == pytest.approx(whole[which], abs=1e-6)
+
+
+def test_the_two_losses_differ_and_neither_answers_below_zero(past: World, present: World) -> None:
+    said = {
+        objective: ValueGBM(seed=1, objective=objective, trees=Trees(n_trees=60))
+        .fit(past.rows, past.value_cents)
+        .predict(present.rows)
+        for objective in ("tweedie", "l2")
+    }
+
+    assert not np.allclose(said["tweedie"], said["l2"], rtol=0.01)
+    assert min(answer.min() for answer in said.values()) >= 0
+    for answer in said.values():
+        assert normalised_gini(present.value_cents, answer) > 0.5
+
+
+def test_a_loss_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputRefused, match="no loss 'mape'"):
+        ValueGBM(seed=1, objective="mape")  # type: ignore[arg-type]
 
 
 def test_a_member_who_returns_more_than_she_buys_is_worth_nothing(past: World) -> None:
