@@ -53,6 +53,13 @@ class RecommendConfig(_Section):
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 
 
+class NextOrderConfig(_Section):
+    """The day of the next purchase."""
+
+    split: SplitConfig = SplitConfig(tests=2, validations=1, train_max=8)
+    n_trees: Positive | None = None
+
+
 class TrainConfig(_Section):
     """One training job."""
 
@@ -61,6 +68,7 @@ class TrainConfig(_Section):
     churn: ChurnConfig = ChurnConfig()
     value: ValueConfig = ValueConfig()
     recommend: RecommendConfig = RecommendConfig()
+    next_order: NextOrderConfig = NextOrderConfig()
 
 
 def read_config(path: Path | None) -> TrainConfig:

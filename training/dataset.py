@@ -1,6 +1,6 @@
 """Snapshots and what followed them, as rows a model can learn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -22,12 +22,15 @@ class Labelled:
     rows : n members at one or several as_ofs
     active : array of shape (n,), bool; bought lately, as the programme defines it
     churned, value_cents : arrays of shape (n,), what followed within the horizon
+    next_days : array of shape (n,), days until the next purchase, the horizon where none came;
+        empty where nobody asked when
     """
 
     rows: MemberRows
     active: npt.NDArray[np.bool_]
     churned: npt.NDArray[np.float64]
     value_cents: npt.NDArray[np.float64]
+    next_days: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -58,7 +61,9 @@ class Dataset:
             followed: Outcomes = outcomes(
                 self.settings, as_of, self.horizon_days, list(rows.member_id), taken.lake_version
             )
-            self._labelled[as_of] = Labelled(rows, active, followed.churned, followed.value_cents)
+            self._labelled[as_of] = Labelled(
+                rows, active, followed.churned, followed.value_cents, followed.next_days
+            )
         return self._labelled[as_of]
 
     def past(self, as_ofs: tuple[date, ...]) -> Labelled:
@@ -69,6 +74,7 @@ class Dataset:
             np.concatenate([part.active for part in parts]),
             np.concatenate([part.churned for part in parts]),
             np.concatenate([part.value_cents for part in parts]),
+            np.concatenate([part.next_days for part in parts]),
         )
 
 

@@ -36,6 +36,7 @@ class Candidate:
     make : returns an unfitted model; a mean of others is made from the fitted ones
     parts : names of the candidates a mean is made of
     rows_max : beyond so many rows it learns from a seeded sample; None: from all
+    outcome : of `Labelled`, what a candidate for churn learns from
     """
 
     name: str
@@ -43,6 +44,7 @@ class Candidate:
     make: Callable[..., Any]
     parts: tuple[str, ...] = ()
     rows_max: int | None = None
+    outcome: Literal["churned", "next_days"] = "churned"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def churn_forecasts(
         past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
         for candidate in candidates:
-            model = candidate.make().fit(past.rows.features, past.churned)
+            learned = getattr(past, candidate.outcome)
+            model = candidate.make().fit(past.rows.features, learned)
             raw = model.raw_score(present.rows.features)
             frame[candidate.name] = raw
             following = as_of + timedelta(days=plan.horizon_days)

@@ -18,6 +18,7 @@ from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick
 from training.metrics import ece, judge_members
 from training.models.calibration import PlattCalibration
+from training.order_metrics import share_right
 from training.surrogate import ValueSurrogate
 
 # The tag that says which candidate a version was, so that recipes can be compared later.
@@ -119,7 +120,10 @@ def _answers(
         named = champion.model.recommend(before, members, LIST_LENGTH)
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
-    present = Dataset(settings, horizon, champion.facts.n_weeks).at(day).rows
+    labelled = Dataset(settings, horizon, champion.facts.n_weeks).at(day)
+    present = labelled.rows
+    if job.target == "next_order":
+        return share_right(champion.model.silence(present), labelled.next_days)
     if job.target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
     return np.asarray(champion.model.predict(present), dtype=np.float64)
