@@ -1,10 +1,19 @@
 """Scores in the words of the public contract: labelled, and money rounded."""
 
+from datetime import date, timedelta
 from typing import Any
 
 from programme import words
 from serving.api import schemas
-from training.scores import ChurnScore, Driver, MemberScores, ProductScore, ValueScore
+from training.scores import (
+    ChurnScore,
+    Driver,
+    DueCategory,
+    MemberScores,
+    NextOrderScore,
+    ProductScore,
+    ValueScore,
+)
 
 PROBABILITY_DECIMALS = 6
 
@@ -40,6 +49,7 @@ class Speaker:
                 repeat=[self._product(product) for product in member.next_products.repeat],
                 explore=[self._product(product) for product in member.next_products.explore],
             ),
+            next_order=self._next_order(member.next_order, member.as_of),
         )
 
     def _churn(self, score: ChurnScore) -> schemas.Churn:
@@ -56,6 +66,25 @@ class Speaker:
         }
         return schemas.Value(**{**_fields(score), **money, "drivers": self._drivers(score)})
 
+    def _next_order(self, score: NextOrderScore | None, as_of: date) -> schemas.NextOrder | None:
+        if score is None:
+            return None
+        chances = [
+            schemas.PurchaseBy(days=days, probability=round(probability, PROBABILITY_DECIMALS))
+            for days, probability in score.p_by
+        ]
+        due = [self._due(category, as_of) for category in score.due]
+        return schemas.NextOrder(**{**_fields(score), "p_by": chances, "due": due})
+
+    def _due(self, due: DueCategory, as_of: date) -> schemas.Due:
+        return schemas.Due(
+            category=due.category,
+            due_on=as_of + timedelta(days=due.due_days),
+            overdue=due.overdue,
+            label=self._label("reason.overdue" if due.overdue else "reason.due", due),
+            parameters=dict(due.parameters),
+        )
+
     def _drivers(self, score: ChurnScore | ValueScore) -> list[schemas.Driver]:
         return [
             schemas.Driver(**_fields(driver), label=self._label(f"driver.{driver.code}", driver))
@@ -66,10 +95,12 @@ class Speaker:
         label = self._label(f"reason.{product.reason}", product)
         return schemas.Product(**_fields(product), label=label)
 
-    def _label(self, code: str, said: Driver | ProductScore) -> str:
+    def _label(self, code: str, said: Driver | ProductScore | DueCategory) -> str:
         facts = {**said.parameters, "currency": self.currency}
         return words.label(code, self.language, **facts)
 
 
-def _fields(score: ChurnScore | ValueScore | Driver | ProductScore) -> dict[str, Any]:
+def _fields(
+    score: ChurnScore | ValueScore | Driver | ProductScore | NextOrderScore,
+) -> dict[str, Any]:
     return dict(vars(score))

@@ -42,6 +42,7 @@ NAMES = {
     "value": "value_91d",
     "repeat": "repeat_28d",
     "explore": "explore_28d",
+    "next_order": "next_order",
 }
 JUDGED_BY_DECILES = ("churn", "value")
 
