@@ -103,13 +103,10 @@ def next_order(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Ca
         Candidate("usual_gap", "rule", lambda: GapRule(horizon_days)),
         # A date has no doubt in it; the pace is the rule that does, so that the grade is honest.
         Candidate("own_pace", "rule", lambda: PaceRule(horizon_days)),
-        *(
-            Candidate(
-                name,
-                "reference",
-                lambda counting=name: ClassicOrder(counting, horizon_days, seed=config.seed),
-            )
-            for name in COUNTING
+        # Pareto/NBD says the same as BG/NBD here (0.9243 and 0.9242 on Complete Journey) and takes
+        # twenty times as long.
+        Candidate(
+            "bgnbd", "reference", lambda: ClassicOrder("bgnbd", horizon_days, seed=config.seed)
         ),
         Candidate(
             "hazard",
