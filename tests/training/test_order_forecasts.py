@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from programme.settings import Settings
-from training import order_forecasts
+from training import labels, order_forecasts
 from training.dataset import Labelled
 from training.forecasts import Candidate
 from training.models.order_rules import GapRule, PaceRule
@@ -27,7 +27,7 @@ GAPS = np.array([3.0, 9.0, 21.0, 40.0])
 @pytest.fixture
 def history(monkeypatch: pytest.MonkeyPatch) -> OrderHistory:
     """Four members who buy one gap after the last purchase, which was two days ago."""
-    monkeypatch.setattr(order_forecasts.labels, "data_ends", lambda _: ENDS)
+    monkeypatch.setattr(labels, "data_ends", lambda _: ENDS)
 
     class Told:
         def __init__(self, _: Settings, horizon_days: int) -> None:

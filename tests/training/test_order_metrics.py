@@ -27,7 +27,8 @@ def test_of_a_date_it_is_the_error_in_days_cut_at_the_horizon(said: int, came: i
 def test_nobody_gains_by_another_curve_than_she_believes(
     kept: NDArray[np.float64], other: NDArray[np.float64]
 ) -> None:
-    believed, said = np.cumprod(kept), np.cumprod(other)
+    believed = np.asarray(np.cumprod(kept), dtype=np.float64)
+    said = np.asarray(np.cumprod(other), dtype=np.float64)
     chance = -np.diff(np.concatenate([[1.0], believed, [0.0]]))
 
     def expected(curve: NDArray[np.float64]) -> float:

@@ -117,5 +117,5 @@ def test_as_a_churn_model_it_says_what_the_end_of_its_curve_says() -> None:
 
 
 def test_a_horizon_that_is_not_whole_weeks_is_refused() -> None:
-    with pytest.raises(InputRefused, match="30 days.*multiples of 7"):
+    with pytest.raises(InputRefused, match=r"30 days.*multiples of 7"):
         Hazard(30, seed=1)
