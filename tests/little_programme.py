@@ -137,9 +137,10 @@ def bundles(little: LittleProgramme, seed: int = 1) -> dict[Target, Bundle]:
 
 
 def _next_order(little: LittleProgramme, rows: MemberRows, seed: int) -> NextOrder:
-    """Fit a hazard on the gaps members are expected to end, some of which reach too far."""
+    """Fit a hazard on the gaps members are expected to end; who is dormant stays so."""
     horizon = little.programme.value_horizon_days
-    due = rows.features["next_purchase_due_days"].fillna(horizon)
+    dormant = rows.features["recency_days"] > little.programme.active_days
+    due = rows.features["next_purchase_due_days"].mask(dormant).fillna(horizon)
     next_days = np.clip(np.round(due.to_numpy()), 0.0, horizon)
     columns = ("recency_days", "gap_days_mean", "gap_days_shrunk", "purchase_days_84d")
     curve = Hazard(horizon, seed=seed, trees=TREES, columns=columns, num_threads=1)
