@@ -270,7 +270,7 @@ def tags(
 def train(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="churn, value, repeat, explore; all where none is named."),
+        typer.Argument(help="churn, value, repeat, explore, next_order; all where none is named."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file over the defaults.")] = None,
     home: HomeOption = None,
@@ -350,7 +350,7 @@ def card(
 def leaderboard(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="churn, value, repeat, explore; all where none is named."),
+        typer.Argument(help="churn, value, repeat, explore, next_order; all where none is named."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     home: HomeOption = None,

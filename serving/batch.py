@@ -112,9 +112,12 @@ def _write(
 
 
 def _versions(champions: Champions) -> str:
-    models = (champions.churn, champions.value, champions.repeat, champions.explore)
+    models = (
+        champions.churn, champions.value, champions.repeat, champions.explore,
+        champions.next_order,
+    )  # fmt: skip
     return "-".join(str(model.version) if model else "none" for model in models)
 
 
 def _is_long(column: str) -> bool:
-    return column.endswith(("_drivers", "_products"))
+    return column.endswith(("_drivers", "_products", "_due"))

@@ -22,6 +22,8 @@ from training.models.calibration import PlattCalibration
 from training.models.churn import ChurnModel
 from training.models.conformal import ValueIntervals
 from training.models.explore import EASE
+from training.models.hazard import Hazard
+from training.models.next_order import NextOrder
 from training.models.repeat import PersonalFrequency
 from training.models.value_gbm import ValueGBM
 from training.rows import MemberRows
@@ -137,7 +139,20 @@ def bundles(little: LittleProgramme, seed: int = 1) -> dict[Target, Bundle]:
         ),
         "repeat": _bundle(little, "repeat", PersonalFrequency().fit(products)),
         "explore": _bundle(little, "explore", EASE(n_items=18).fit(products)),
+        "next_order": _bundle(little, "next_order", _next_order(little, rows, seed)),
     }
+
+
+def _next_order(little: LittleProgramme, rows: MemberRows, seed: int) -> NextOrder:
+    """Fit a hazard on the gaps members are expected to end; who is dormant stays so."""
+    horizon = little.programme.value_horizon_days
+    dormant = rows.features["recency_days"] > little.programme.active_days
+    due = rows.features["next_purchase_due_days"].mask(dormant).fillna(horizon)
+    next_days = np.clip(np.round(due.to_numpy()), 0.0, horizon)
+    columns = ("recency_days", "gap_days_mean", "gap_days_shrunk", "purchase_days_84d")
+    curve = Hazard(horizon, seed=seed, trees=TREES, columns=columns, num_threads=1)
+    model = NextOrder(curve).fit(rows, next_days)
+    return model.calibrate(model.silence(rows), next_days)
 
 
 def train(little: LittleProgramme) -> dict[Target, int]:
@@ -165,7 +180,7 @@ def _bundle(
     surrogate: ValueSurrogate | None = None,
     intervals: ValueIntervals | None = None,
 ) -> Bundle:
-    horizons = {"churn": little.programme.churn_horizon_days, "value": 91}
+    horizons = {"churn": little.programme.churn_horizon_days, "value": 91, "next_order": 91}
     facts = facts_of(
         model,
         target,

@@ -382,7 +382,7 @@ def test_every_step_reports_what_it_made(journey: Journey) -> None:
     assert re.search(r"^purchases: [\d,]+ rows read: [\d,]+ new, 0 corrected", ingested.out, re.M)
     assert "till: committed as batch 1" in ingested.out
     assert f"Snapshot {grocer.FIRST_DAY + pd.Timedelta(weeks=36):%Y}" in built.out
-    for name in ("churn_28d", "value_28d", "repeat_28d", "explore_28d"):
+    for name in ("churn_28d", "value_28d", "repeat_28d", "explore_28d", "next_order"):
         assert f"{name} version 1: the first champion." in trained.out
     assert "train: churn: learning for" in trained.err
 
@@ -404,6 +404,7 @@ def test_leaderboards_are_valid_json(journey: Journey) -> None:
         "value_28d",
         "repeat_28d",
         "explore_28d",
+        "next_order",
     ]
     assert {board["champion"] for board in boards} == {1}
 

@@ -15,8 +15,8 @@ from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
 from training.surrogate import ValueSurrogate
 
-Target = Literal["churn", "value", "repeat", "explore"]
-TARGETS: tuple[Target, ...] = ("churn", "value", "repeat", "explore")
+Target = Literal["churn", "value", "repeat", "explore", "next_order"]
+TARGETS: tuple[Target, ...] = ("churn", "value", "repeat", "explore", "next_order")
 
 FACTS_FILE = "facts.json"
 MODEL_FOLDER = "model"

@@ -29,6 +29,11 @@ _ASKED = {
         "Choosing what to show her beside what she knows.",
         "Telling that showing it sells it: she may have found it alone.",
     ),
+    "next_order": (
+        "The day of each member's next purchase, within {days} days from as_of or later.",
+        "Timing reminders; the interval says how sure the day is.",
+        "A promise to one member: half of all next orders come before the expected day.",
+    ),
 }
 CAVEATS = (
     "Reasons describe the model's arithmetic. They are not causes: changing what a reason names "

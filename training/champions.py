@@ -15,13 +15,14 @@ from programme.settings import Programme, Settings, open_programme
 from training import registry, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
-from training.population import Population, ProductLists, percentiles, product_lists
+from training.population import Population, ProductLists, orders, percentiles, product_lists
 from training.registry import RegisteredModel
 from training.rows import MemberRows
 from training.scores import (
     RISK_BANDS,
     ChurnScore,
     MemberScores,
+    NextOrderScore,
     NextProducts,
     RiskBands,
     ValueScore,
@@ -32,17 +33,32 @@ HISTORIC_COLUMN = "spend_cents_life"
 PRODUCT_LIST = pd.ArrowDtype(pa.list_(pa.string()))
 # Columns of a table that are empty where the value model's errors were not measured.
 MAYBE_COLUMNS = ("value_low_cents", "value_high_cents", "value_interval_level")
+# Of the weekly probabilities of a purchase, those a table holds, in days.
+ORDER_DAYS = (7, 28)
+ORDER_TYPES = {
+    **dict.fromkeys(
+        (f"next_order_{name}_on" for name in ("expected", "earliest", "latest")),
+        pd.ArrowDtype(pa.date32()),
+    ),
+    **{f"next_order_probability_{days}d": pd.ArrowDtype(pa.float64()) for days in ORDER_DAYS},
+    "next_order_horizon_days": pd.ArrowDtype(pa.int64()),
+    "next_order_model_version": pd.ArrowDtype(pa.int64()),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Champions:
-    """The champion of each target; a programme without products has no recommenders."""
+    """The champion of each target; a programme without products has no recommenders.
+
+    The next order is left unsaid where none was trained for it.
+    """
 
     programme: Programme
     churn: RegisteredModel
     value: RegisteredModel
     repeat: RegisteredModel | None = None
     explore: RegisteredModel | None = None
+    next_order: RegisteredModel | None = None
     risk_bands: RiskBands = RISK_BANDS
 
     @classmethod
@@ -62,15 +78,16 @@ class Champions:
             _use_threads(found, settings.threads)
             return found
 
-        def recommender(name: str) -> RegisteredModel | None:
+        def if_any(name: str) -> RegisteredModel | None:
             return champion(name) if registry.champion_version(settings, name) else None
 
         return cls(
             programme=programme,
             churn=champion(registry.name_of("churn", programme)),
             value=champion(registry.name_of("value", programme)),
-            repeat=recommender(registry.name_of("repeat", programme)),
-            explore=recommender(registry.name_of("explore", programme)),
+            repeat=if_any(registry.name_of("repeat", programme)),
+            explore=if_any(registry.name_of("explore", programme)),
+            next_order=if_any(registry.name_of("next_order", programme)),
             risk_bands=risk_bands,
         )
 
@@ -102,6 +119,9 @@ class Champions:
             historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
             repeat=_lists(self.repeat, products, members, "repeat"),
             explore=_lists(self.explore, products, members, "explore"),
+            orders=orders(self.next_order.bundle.model, rows, snapshot, members)
+            if self.next_order
+            else None,
         )
 
     def score(self, population: Population, member_ids: Sequence[str]) -> list[MemberScores]:
@@ -141,7 +161,8 @@ class Champions:
         return pd.concat(parts, ignore_index=True) if parts else as_table([])
 
     def _rows(self, snapshot: Snapshot, frame: pd.DataFrame) -> MemberRows:
-        consumed = (*self.churn.bundle.facts.columns, *self.value.bundle.facts.columns)
+        asked = (self.churn, self.value, *([self.next_order] if self.next_order else []))
+        consumed = [name for champion in asked for name in champion.bundle.facts.columns]
         n_weeks = self.value.bundle.facts.n_weeks
         return MemberRows(
             member_id=frame.index.to_numpy(dtype=object),
@@ -170,7 +191,14 @@ class Champions:
                 repeat=repeat.of(position) if repeat else (),
                 explore=explore.of(position) if explore else (),
             ),
+            next_order=self._next_order(population, position),
         )
+
+    def _next_order(self, population: Population, position: int) -> NextOrderScore | None:
+        champion, known = self.next_order, population.orders
+        if champion is None or known is None:
+            return None
+        return known.of(position, population.as_of, champion.name, champion.version)
 
     def _churn(self, population: Population, position: int, why: Explanation) -> ChurnScore:
         probability = float(population.churn_probability[position])
@@ -217,7 +245,8 @@ def as_table(scores: Sequence[MemberScores]) -> pd.DataFrame:
     """Lay known members' scores out flat: one row each, drivers as JSON text, products as lists."""
     table = pd.DataFrame([_record(member) for member in scores if member.known])
     # Typed, so that a batch in which nobody has a next product fits the file of the others.
-    types: dict[str, Any] = dict.fromkeys(("repeat_products", "explore_products"), PRODUCT_LIST)
+    lists = dict.fromkeys(("repeat_products", "explore_products", "next_order_due"), PRODUCT_LIST)
+    types: dict[str, Any] = lists | ORDER_TYPES
     types |= dict.fromkeys(MAYBE_COLUMNS, np.dtype(np.float64))
     return table.astype(types) if len(table) else table
 
@@ -240,7 +269,21 @@ def _record(member: MemberScores) -> dict[str, Any]:
     lists = member.next_products or NextProducts()
     record["repeat_products"] = [product.product_id for product in lists.repeat]
     record["explore_products"] = [product.product_id for product in lists.explore]
-    return record
+    return record | _order_record(member.next_order)
+
+
+def _order_record(score: NextOrderScore | None) -> dict[str, Any]:
+    """Return the columns of the next order; absent days lie beyond the horizon, or nobody asked."""
+    if score is None:
+        return dict.fromkeys(ORDER_TYPES) | {"next_order_due": []}
+    chance = dict(score.p_by)
+    values = (
+        score.expected_on, score.earliest_on, score.latest_on,
+        *(chance.get(days) for days in ORDER_DAYS),
+        score.horizon_days, score.model_version,
+    )  # fmt: skip
+    due = [category.category for category in score.due]
+    return dict(zip(ORDER_TYPES, values, strict=True)) | {"next_order_due": due}
 
 
 def _lists(

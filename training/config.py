@@ -57,6 +57,13 @@ class RecommendConfig(_Section):
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 
 
+class NextOrderConfig(_Section):
+    """The day of the next purchase."""
+
+    split: SplitConfig = SplitConfig(tests=2, validations=1, train_max=8)
+    n_trees: Positive | None = None
+
+
 class RetrainConfig(_Section):
     """When a champion is due to be trained again; whichever comes first.
 
@@ -81,6 +88,7 @@ class TrainConfig(_Section):
     value: ValueConfig = ValueConfig()
     recommend: RecommendConfig = RecommendConfig()
     retrain: RetrainConfig = RetrainConfig()
+    next_order: NextOrderConfig = NextOrderConfig()
 
 
 def read_config(path: Path | None) -> TrainConfig:

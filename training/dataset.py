@@ -1,6 +1,6 @@
 """Snapshots and what followed them, as rows a model can learn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -25,6 +25,8 @@ class Labelled:
     churned, value_cents : arrays of shape (n,), what followed within the horizon
     value_by_horizon : array of shape (n, n_horizons), spend by the end of each shorter horizon
         and, last, of the horizon itself; None stands for the horizon alone
+    next_days : array of shape (n,), days until the next purchase, the horizon where none came;
+        empty where nobody asked when
     """
 
     rows: MemberRows
@@ -32,6 +34,7 @@ class Labelled:
     churned: npt.NDArray[np.float64]
     value_cents: npt.NDArray[np.float64]
     value_by_horizon: npt.NDArray[np.float64] | None = None
+    next_days: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -52,6 +55,7 @@ class Labelled:
             self.churned[which],
             self.value_cents[which],
             self.horizon_cents[which],
+            self.next_days[which] if len(self.next_days) else self.next_days,
         )
 
 
@@ -95,6 +99,7 @@ class Dataset:
                 followed.churned,
                 followed.value_cents,
                 np.stack([one.value_cents for one in by_horizon], axis=1),
+                followed.next_days,
             )
         return self._labelled[as_of]
 
@@ -107,6 +112,7 @@ class Dataset:
             np.concatenate([part.churned for part in parts]),
             np.concatenate([part.value_cents for part in parts]),
             np.concatenate([part.horizon_cents for part in parts]),
+            np.concatenate([part.next_days for part in parts]),
         )
 
 

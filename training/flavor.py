@@ -28,6 +28,7 @@ PRODUCT_INPUTS = {
 OUTPUTS: dict[Target, dict[str, str]] = {
     "churn": {"churn_probability": "double"},
     "value": {"value_cents": "double"},
+    "next_order": {"median_days": "double", "earliest_days": "double", "latest_days": "double"},
     "repeat": {"member_id": "string", "product_id": "string", "rank": "double", "score": "double"},
     "explore": {"member_id": "string", "product_id": "string", "rank": "double", "score": "double"},
 }

@@ -42,6 +42,7 @@ class Candidate:
     all_horizons : value only; it learns the spend by each horizon, not only by the last
     weighed : value only; it is made of its parts and of the weights they earned
     lighter : what stands in for it where only its weight is sought; None: itself
+    outcome : of `Labelled`, what a candidate for churn learns from
     """
 
     name: str
@@ -52,6 +53,7 @@ class Candidate:
     all_horizons: bool = False
     weighed: bool = False
     lighter: Callable[..., Any] | None = None
+    outcome: Literal["churned", "next_days"] = "churned"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def churn_forecasts(
         past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
         for candidate in candidates:
-            model = candidate.make().fit(past.rows.features, past.churned)
+            learned = getattr(past, candidate.outcome)
+            model = candidate.make().fit(past.rows.features, learned)
             raw = model.raw_score(present.rows.features)
             frame[candidate.name] = raw
             following = as_of + timedelta(days=plan.horizon_days)

@@ -22,10 +22,13 @@ class Outcomes:
     ----------
     churned : array of shape (n_members,), 1.0 where no basket was bought in the window
     value_cents : array of shape (n_members,), spend net of returns in the window
+    next_days : array of shape (n_members,), days from `as_of` to the next purchase day, 0 for
+        `as_of` itself; the horizon where none came in the window: it is censored there
     """
 
     churned: npt.NDArray[np.float64]
     value_cents: npt.NDArray[np.float64]
+    next_days: npt.NDArray[np.float64]
 
 
 def outcomes(
@@ -49,13 +52,15 @@ def outcomes(
             group by member_id, order_key, occurred_on"""
         found = connection.execute(
             f"""select member_id, count(*) filter (where lines > 0) as orders,
-                cast(sum(net_cents) as double) as value_cents
+                cast(sum(net_cents) as double) as value_cents,
+                min(occurred_on) filter (where lines > 0) - date '{as_of}' as next_days
             from ({baskets}) group by member_id"""
         ).df()
     by_member = found.set_index("member_id").reindex(member_ids)
     return Outcomes(
         churned=np.asarray(by_member["orders"].fillna(0) == 0, dtype=np.float64),
         value_cents=by_member["value_cents"].fillna(0).to_numpy(dtype=np.float64),
+        next_days=by_member["next_days"].fillna(horizon_days).to_numpy(dtype=np.float64),
     )
 
 

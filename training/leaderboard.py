@@ -1,7 +1,7 @@
 """Every model and every naive rule on the same members and days; the grade with its interval."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training import metrics
+from training import metrics, order_metrics
 from training.forecasts import Candidate, Forecasts, Role
 from training.intervals import Interval, grade, resampled
 from training.metrics import Doubles, Metric
@@ -30,6 +30,8 @@ class Yardstick:
     metrics : of the answer as given, by the name the table shows
     calibrated : metrics of probabilities; churn only
     truth_is_best : candidates are per-member figures and `truth` the best each could be
+    details : shown beside, of further columns of the forecasts: by the name the table shows, the
+        column of the truth, what a candidate's name is followed by, and the metric
     """
 
     target: str
@@ -37,6 +39,7 @@ class Yardstick:
     metrics: Mapping[str, Metric]
     calibrated: Mapping[str, Metric]
     truth_is_best: bool = False
+    details: Mapping[str, tuple[str, str, Metric]] = field(default_factory=dict)
 
 
 def _rmse_in_currency(truth_cents: Doubles, expected_cents: Doubles) -> float:
@@ -70,6 +73,19 @@ VALUE = Yardstick(
 )
 REPEAT = Yardstick("repeat", "recall@10", {"recall@10": metrics.mean_of}, {}, truth_is_best=True)
 EXPLORE = replace(REPEAT, target="explore")
+NEXT_ORDER = Yardstick(
+    "next_order",
+    "1-IBS",
+    {"1-IBS": metrics.mean_of},
+    {},
+    truth_is_best=True,
+    details={
+        "MAE days": ("next_days", ":median", order_metrics.absolute_error),
+        "C-index": ("next_days", ":mean", order_metrics.concordance),
+        "coverage 80%": ("next_days", ":covered", metrics.mean_of),
+        "width days": ("next_days", ":width", metrics.mean_of),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -120,11 +136,17 @@ class Leaderboard:
     beside: Mapping[str, Interval]
     deciles: pd.DataFrame | None = None
 
+    @property
+    def name(self) -> str:
+        """Return what the winner is registered as; see `registry.name_of`."""
+        own = self.target == "next_order"
+        return self.target if own else f"{self.target}_{self.horizon_days}d"
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, as the command line shows it; undefined: None."""
         days = [str(day) for day in self.plan.test]
         return {
-            "name": f"{self.target}_{self.horizon_days}d",
+            "name": self.name,
             "target": self.target,
             "horizon_days": self.horizon_days,
             "primary": self.primary,
@@ -309,6 +331,9 @@ def _standing(
         figures = {label: _mean(metric, rows, name) for label, metric in yardstick.metrics.items()}
         for label, metric in yardstick.calibrated.items():
             figures[label] = _mean(metric, _as_probability(rows, forecasts, name, plan), name)
+        for label, (truth, suffix, metric) in yardstick.details.items():
+            told = rows[["as_of"]].assign(truth=rows[truth], told=rows[f"{name}{suffix}"])
+            figures[label] = _mean(metric, told, "told")
         gain = Interval.of(observed[name] - observed[rival], drawn[name] - drawn[rival])
         entries.append(Entry(name, candidate.role, figures, None if name == rival else gain))
     entries.sort(key=lambda entry: -entry.metrics[yardstick.primary])

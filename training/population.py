@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.scores import ProductScore
+from features.snapshot import Snapshot
+from programme.calendar import DAYS_PER_WEEK
+from training.models import replenishment
+from training.models.replenishment import DueLists
+from training.rows import MemberRows
+from training.scores import NextOrderScore, ProductScore
 
 NEXT_PRODUCTS = 10
 BOUGHT_FACTS = ("purchase_days", "last_days")
@@ -49,6 +54,48 @@ class ProductLists:
 
 
 @dataclass(frozen=True, eq=False)
+class Orders:
+    """When every member of a population is expected to buy next.
+
+    Parameters
+    ----------
+    median, earliest, latest : arrays of shape (n,), days from `as_of`, whole; `horizon_days` and
+        more: beyond the horizon
+    bought_by : array of shape (n, n_weeks), probability of a purchase within so many weeks
+    due : what she will need soon; None where no category is known
+    """
+
+    horizon_days: int
+    median: NDArray[np.float64]
+    earliest: NDArray[np.float64]
+    latest: NDArray[np.float64]
+    bought_by: NDArray[np.float64]
+    due: DueLists | None
+
+    def of(self, position: int, as_of: date, name: str, version: int) -> NextOrderScore:
+        """Return the score of the member at a position."""
+
+        def day(days: NDArray[np.float64]) -> date | None:
+            ahead = int(days[position])
+            return as_of + timedelta(days=ahead) if ahead < self.horizon_days else None
+
+        return NextOrderScore(
+            expected_on=day(self.median),
+            earliest_on=day(self.earliest),
+            latest_on=day(self.latest),
+            horizon_days=self.horizon_days,
+            p_by=tuple(
+                (DAYS_PER_WEEK * (week + 1), float(probability))
+                for week, probability in enumerate(self.bought_by[position])
+            ),
+            due=tuple(self.due.of_member(position)) if self.due else (),
+            exact=False,
+            model_name=name,
+            model_version=version,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Population:
     """Every member of one snapshot with what the champions expect of her; arrays are (n,).
 
@@ -62,6 +109,7 @@ class Population:
     value_cents, value_percentile : expected spend within the horizon, 1 .. 100
     value_interval : low and high around it, shape (n, 2); None where errors were not measured
     historic_cents : spend net of returns before `as_of`
+    orders : when the next one is expected; None without a champion for it
     """
 
     as_of: date
@@ -79,6 +127,7 @@ class Population:
     historic_cents: NDArray[np.float64]
     repeat: ProductLists | None
     explore: ProductLists | None
+    orders: Orders | None = None
 
     def __len__(self) -> int:
         """Count the members."""
@@ -116,4 +165,25 @@ def product_lists(
         score=named["score"].to_numpy(dtype=np.float64),
         facts=facts,
         reason=reason,
+    )
+
+
+def orders(model: Any, rows: MemberRows, snapshot: Snapshot, members: pd.Index) -> Orders:
+    """Ask a model of the next order about every member.
+
+    Parameters
+    ----------
+    model : with `expect`
+    rows, members : of the snapshot, in the same order
+    """
+    told = model.expect(rows)
+    habits = replenishment.habits(snapshot)
+    dated = None if habits.empty else replenishment.due_dates(habits)
+    return Orders(
+        horizon_days=model.horizon_days,
+        median=told.median,
+        earliest=told.earliest,
+        latest=told.latest,
+        bought_by=1 - told.silence[:, DAYS_PER_WEEK - 1 :: DAYS_PER_WEEK],
+        due=None if dated is None else DueLists.of(dated, members),
     )

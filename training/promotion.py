@@ -13,13 +13,14 @@ from programme.settings import Settings
 from training import leaderboard, registry
 from training.bundle import Bundle, Target
 from training.config import TrainConfig
-from training.dataset import Baskets, member_rows
+from training.dataset import Baskets, Dataset, member_rows
 from training.forecasts import LIST_LENGTH, Candidate, Forecasts, wanted_products
 from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick
 from training.metrics import ece, judge_members
 from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
+from training.order_metrics import share_right
 from training.surrogate import ValueSurrogate
 
 # The tag that says which candidate a version was, so that recipes can be compared later.
@@ -133,6 +134,9 @@ def answers(
         named = champion.model.recommend(before, members, LIST_LENGTH)
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
+    if target == "next_order":
+        labelled = Dataset(settings, horizon).at(day)
+        return share_right(champion.model.silence(labelled.rows), labelled.next_days)
     present, _ = member_rows(snapshot.build(settings, day), champion.facts.n_weeks)
     if target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)

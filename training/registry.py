@@ -46,7 +46,12 @@ class RegisteredModel:
 
 
 def name_of(target: Target, programme: Programme) -> str:
-    """Return the registered name of a target in a programme, such as "churn_28d"."""
+    """Return the registered name of a target in a programme, such as "churn_28d".
+
+    The next order needs no horizon in its name: its answer is a date, and says how far it looks.
+    """
+    if target == "next_order":
+        return target
     horizons = {"churn": programme.churn_horizon_days, "value": programme.value_horizon_days}
     return f"{target}_{horizons.get(target, programme.repeat_horizon_days)}d"
 

@@ -31,6 +31,7 @@ _YARDSTICKS: Mapping[str, Yardstick] = {
     "value": leaderboard.VALUE,
     "repeat": leaderboard.REPEAT,
     "explore": leaderboard.EXPLORE,
+    "next_order": leaderboard.NEXT_ORDER,
 }
 
 
@@ -137,7 +138,7 @@ def _drift(
 ) -> tuple[dict[str, float], str]:
     """Compare the members of the day it learned for with today's: its answers, then columns."""
     facts, limit = champion.facts, config.retrain.psi_max
-    if facts.target in ("repeat", "explore") or facts.data_until >= today:
+    if facts.target not in ("churn", "value") or facts.data_until >= today:
         return {}, ""
     days = (facts.data_until, today)
     before, after = (answers(settings, champion, day, []) for day in days)
@@ -192,6 +193,10 @@ def _since(settings: Settings, config: TrainConfig, champion: Bundle, day: date)
         members = sorted(truth["member_id"].unique())
         active = np.isin(members, baskets.active(day))
         known = np.zeros(len(members))  # the figure of a recommender carries the truth in it
+    elif facts.target == "next_order":
+        present = Dataset(settings, facts.horizon_days).at(day)
+        members, active = list(present.rows.member_id), present.active
+        known = np.zeros(len(members))  # so does that of the next order
     else:
         present = Dataset(settings, facts.horizon_days).at(day)
         members, active = list(present.rows.member_id), present.active

@@ -141,6 +141,47 @@ class NextProducts:
 
 
 @dataclass(frozen=True)
+class DueCategory:
+    """A category a member will need soon, by her own rhythm in it.
+
+    Parameters
+    ----------
+    due_days : from `as_of`, rounded; below 0: she is overdue by so many days
+    parameters : `gap_days` she usually takes, `last_days` since the last, `purchase_days` so far
+    """
+
+    category: str
+    due_days: int
+    overdue: bool
+    parameters: Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class NextOrderScore:
+    """When the next purchase day is expected; a day that is None lies beyond the horizon.
+
+    Parameters
+    ----------
+    expected_on : by then half of such members have bought
+    earliest_on, latest_on : four in five of such members buy from the one to the other
+    horizon_days : days from `as_of` that are looked ahead
+    p_by : (days, probability of a purchase in `[as_of, as_of + days)`), week by week
+    due : categories she will need soon, the most bought first
+    exact : False: no reasons are given that would add up to a date
+    """
+
+    expected_on: date | None
+    earliest_on: date | None
+    latest_on: date | None
+    horizon_days: int
+    p_by: tuple[tuple[int, float], ...]
+    due: tuple[DueCategory, ...]
+    exact: bool
+    model_name: str
+    model_version: int
+
+
+@dataclass(frozen=True)
 class MemberScores:
     """Everything said of one member as of one day; a member without a purchase is not known.
 
@@ -154,3 +195,4 @@ class MemberScores:
     churn: ChurnScore | None = None
     value: ValueScore | None = None
     next_products: NextProducts | None = None
+    next_order: NextOrderScore | None = None

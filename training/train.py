@@ -28,6 +28,7 @@ from training.forecasts import (
     value_forecasts,
 )
 from training.leaderboard import Leaderboard, Yardstick
+from training.order_forecasts import OrderHistory, fit_next_order, next_order_forecasts
 from training.promotion import Job
 from training.surrogate import ValueSurrogate
 from training.windows import settled_throughout
@@ -46,13 +47,18 @@ class _Setting:
 
     def horizon_days(self, target: Target) -> int:
         programme = self.programme
-        own = {"churn": programme.churn_horizon_days, "value": programme.value_horizon_days}
+        own = {
+            "churn": programme.churn_horizon_days,
+            "value": programme.value_horizon_days,
+            "next_order": programme.value_horizon_days,
+        }
         return own.get(target, programme.repeat_horizon_days)
 
     def plan(self, target: Target) -> splits.Plan:
         own: dict[str, SplitConfig] = {
             "churn": self.config.churn.split,
             "value": self.config.value.split,
+            "next_order": self.config.next_order.split,
         }
         split = own.get(target, self.config.recommend.split)
         return splits.plan(
@@ -182,6 +188,18 @@ def _value(setting: _Setting) -> Job:
     )  # fmt: skip
 
 
+def _next_order(setting: _Setting) -> Job:
+    plan = setting.plan("next_order")
+    history = OrderHistory(setting.settings, plan.horizon_days)
+    candidates = rivals.next_order(setting.config, plan.horizon_days, setting.settings.threads)
+    forecasts, levels = next_order_forecasts(candidates, history, plan, setting.progress)
+    board = setting.judge(leaderboard.NEXT_ORDER, forecasts, candidates, plan)
+    setting.progress(f"next_order: learning {board.served} for service")
+    served = _named(candidates, board.served)
+    model = fit_next_order(served, history, plan, levels[plan.serve, board.served])
+    return Job("next_order", leaderboard.NEXT_ORDER, candidates, forecasts, board, model)
+
+
 def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
     def job(setting: _Setting) -> Job:
         config, plan = setting.config, setting.plan(kind)
@@ -202,6 +220,7 @@ _JOBS: Mapping[Target, Callable[[_Setting], Job]] = {
     "value": _value,
     "repeat": _products("repeat"),
     "explore": _products("explore"),
+    "next_order": _next_order,
 }
 
 

@@ -1,5 +1,6 @@
 """Scores in the words of the public contract: labelled, and money rounded."""
 
+from datetime import date, timedelta
 from typing import Any
 
 from programme import words
@@ -7,7 +8,9 @@ from serving.api import schemas
 from training.scores import (
     ChurnScore,
     Driver,
+    DueCategory,
     MemberScores,
+    NextOrderScore,
     ProductScore,
     ValueScore,
     no_single_driver,
@@ -50,6 +53,7 @@ class Speaker:
                 repeat=[self._product(product) for product in member.next_products.repeat],
                 explore=[self._product(product) for product in member.next_products.explore],
             ),
+            next_order=self._next_order(member.next_order, member.as_of),
         )
 
     def _churn(self, score: ChurnScore) -> schemas.Churn:
@@ -71,6 +75,25 @@ class Speaker:
         }
         return schemas.Value(**{**_fields(score), **money, **self._reasons(score)})
 
+    def _next_order(self, score: NextOrderScore | None, as_of: date) -> schemas.NextOrder | None:
+        if score is None:
+            return None
+        chances = [
+            schemas.PurchaseBy(days=days, probability=round(probability, PROBABILITY_DECIMALS))
+            for days, probability in score.p_by
+        ]
+        due = [self._due(category, as_of) for category in score.due]
+        return schemas.NextOrder(**{**_fields(score), "p_by": chances, "due": due})
+
+    def _due(self, due: DueCategory, as_of: date) -> schemas.Due:
+        return schemas.Due(
+            category=due.category,
+            due_on=as_of + timedelta(days=due.due_days),
+            overdue=due.overdue,
+            label=self._label("reason.overdue" if due.overdue else "reason.due", due),
+            parameters=dict(due.parameters),
+        )
+
     def _reasons(self, score: ChurnScore | ValueScore) -> dict[str, Any]:
         drivers = [
             schemas.Driver(**_fields(driver), label=self._label(f"driver.{driver.code}", driver))
@@ -82,7 +105,7 @@ class Speaker:
         label = self._label(f"reason.{product.reason}", product)
         return schemas.Product(**_fields(product), label=label)
 
-    def _label(self, code: str, said: Driver | ProductScore) -> str:
+    def _label(self, code: str, said: Driver | ProductScore | DueCategory) -> str:
         facts = {**said.parameters, "currency": self.currency}
         return words.label(code, self.language, **facts)
 
@@ -91,5 +114,7 @@ def _rounded(cents: float | None) -> int | None:
     return None if cents is None else round(cents)
 
 
-def _fields(score: ChurnScore | ValueScore | Driver | ProductScore) -> dict[str, Any]:
+def _fields(
+    score: ChurnScore | ValueScore | Driver | ProductScore | NextOrderScore,
+) -> dict[str, Any]:
     return dict(vars(score))

@@ -109,6 +109,43 @@ class Next(BaseModel):
     explore: list[Product]
 
 
+class PurchaseBy(BaseModel):
+    """How likely a purchase is within some days."""
+
+    days: Annotated[int, Field(description="from `as_of`, which is day 0; the last is excluded")]
+    probability: Probability
+
+
+class Due(BaseModel):
+    """A category the member will need soon, by her own rhythm in it."""
+
+    category: str
+    due_on: Annotated[date, Field(description="before `as_of` where she is overdue")]
+    overdue: bool
+    label: str
+    parameters: dict[str, float | str]
+
+
+_BEYOND = "null: not within `horizon_days`"
+
+
+class NextOrder(BaseModel):
+    """When the next purchase day is expected, and how surely.
+
+    Four in five of such members buy from `earliest_on` to `latest_on`, both included.
+    """
+
+    expected_on: Annotated[date | None, Field(description=f"half have bought by it; {_BEYOND}")]
+    earliest_on: Annotated[date | None, Field(description=_BEYOND)]
+    latest_on: Annotated[date | None, Field(description=_BEYOND)]
+    horizon_days: int
+    p_by: Annotated[list[PurchaseBy], Field(description="never falls from week to week")]
+    due: list[Due]
+    exact: Literal[False]
+    model_name: str
+    model_version: int
+
+
 class KnownMember(BaseModel):
     """A member with at least one purchase before `as_of`."""
 
@@ -119,6 +156,9 @@ class KnownMember(BaseModel):
     churn: Churn
     value: Value
     next_products: Next
+    next_order: Annotated[
+        NextOrder | None, Field(description="null: this programme trains no model for it")
+    ] = None
 
 
 class UnknownMember(BaseModel):

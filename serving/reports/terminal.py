@@ -94,6 +94,7 @@ def show_scores(console: Console, scored: Scored) -> None:
         )  # fmt: skip
     console.print(table)
     _show_at_risk(console, scored, members)
+    _show_next_orders(console, scored, members)
     console.print(f"All of them: {scored.path}", **PLAIN)
 
 
@@ -113,6 +114,28 @@ def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> No
             str(member["churn_percentile"]),
             money(member["value_cents"], scored.programme.currency),
         )  # fmt: skip
+    console.print(table)
+
+
+# Days from as_of, and what a marketer calls them.
+_SOON = ((0, 7, "within 7 days"), (7, 28, "in 8 to 28 days"), (28, None, "later"))
+
+
+def _show_next_orders(console: Console, scored: Scored, members: pd.DataFrame) -> None:
+    """Print when how many members are expected to order; nothing where nobody was asked."""
+    horizons = members["next_order_horizon_days"].dropna()
+    if horizons.empty:
+        return
+    ahead = (
+        pd.to_datetime(members["next_order_expected_on"]) - pd.Timestamp(scored.as_of)
+    ).dt.days.astype("float64")
+    table = Table(title="Next order expected", title_justify="left")
+    table.add_column("")
+    table.add_column("members", justify="right")
+    for first, end, label in _SOON:
+        chosen = (ahead >= first) & ((ahead < end) if end is not None else True)
+        table.add_row(label, f"{int(chosen.sum()):,}")
+    table.add_row(f"not within {int(horizons.iloc[0])} days", f"{int(ahead.isna().sum()):,}")
     console.print(table)
 
 

@@ -57,6 +57,7 @@ def test_the_answer_has_the_published_keys(client: TestClient) -> None:
 
     assert list(score) == [
         "member_id", "known", "as_of", "data_as_of", "churn", "value", "next_products",
+        "next_order",
     ]  # fmt: skip
     assert score["as_of"] == AS_OF.isoformat()
     assert score["data_as_of"].endswith("Z")
@@ -68,6 +69,10 @@ def test_the_answer_has_the_published_keys(client: TestClient) -> None:
         "code", "label", "value", "parameters", "contribution", "direction", "importance",
     }  # fmt: skip
     assert set(score["next_products"]) == {"repeat", "explore"}
+    assert set(score["next_order"]) == {
+        "expected_on", "earliest_on", "latest_on", "horizon_days", "p_by", "due", "exact",
+        "model_name", "model_version",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("language", "word"), [("en", "not what causes"), ("zh", "因果")])

@@ -71,7 +71,7 @@ def test_without_a_name_the_file_is_named_after_snapshot_and_versions(
 
     second = score_all(trained.settings, None, None, quiet)
 
-    name = f"{trained.snapshot.path.name}_1-1-1-1.parquet"
+    name = f"{trained.snapshot.path.name}_1-1-1-1-1.parquet"
     assert first.path == second.path == trained.settings.home / "scores" / name
     assert second.path.read_bytes() == content
     assert sorted(path.name for path in second.path.parent.iterdir()) == [name, f"tags-of-{name}"]
@@ -95,7 +95,9 @@ def test_the_summary_leaves_out_what_is_long(trained: LittleProgramme, tmp_path:
     members = score_all(trained.settings, AS_OF, out, quiet).members
 
     left_out = set(pd.read_parquet(out).columns) - set(members.columns)
-    assert left_out == {"churn_drivers", "value_drivers", "repeat_products", "explore_products"}
+    assert left_out == {
+        "churn_drivers", "value_drivers", "repeat_products", "explore_products", "next_order_due",
+    }  # fmt: skip
     assert len(members) == len(trained.snapshot.features())
 
 

@@ -46,6 +46,10 @@ TINY: dict[str, Any] = {
         "lstm_seeds": 3,
         "split": {"tests": 1, "validations": 1, "step_days": 91, "train_max": 1},
     },
+    "next_order": {
+        "n_trees": 20,
+        "split": {"tests": 1, "validations": 1, "step_days": 28, "train_max": 2},
+    },
     "recommend": {
         "n_items": 60,
         "split": {"tests": 1, "validations": 1, "step_days": 28, "train_max": 1},

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -183,6 +184,39 @@ def test_the_batch_says_what_the_service_answers(
         assert row["value_cents"] == member.value.value_cents
         codes = [driver["code"] for driver in json.loads(row["churn_drivers"])]
         assert codes == [driver.code for driver in member.churn.drivers]
+
+
+def test_the_next_order_is_one_story(everyone: list[MemberScores]) -> None:
+    open_ends = 0
+    for member in everyone:
+        order = member.next_order
+        assert order is not None
+        beyond = AS_OF + timedelta(days=order.horizon_days)
+        days = [order.earliest_on, order.expected_on, order.latest_on]
+        assert [day or beyond for day in days] == sorted(day or beyond for day in days)
+        assert all(AS_OF <= day < beyond for day in days if day)
+        chances = [probability for _, probability in order.p_by]
+        assert [ahead for ahead, _ in order.p_by] == list(range(7, order.horizon_days + 1, 7))
+        assert (np.diff(chances) >= 0).all()
+        for ahead, probability in order.p_by:
+            bought = order.expected_on is not None and order.expected_on < AS_OF + timedelta(ahead)
+            assert bought == (probability >= 0.5)
+        open_ends += order.latest_on is None
+    assert 0 < open_ends < len(everyone)
+    due = [category for m in everyone if m.next_order for category in m.next_order.due]
+    assert {category.overdue for category in due} == {True, False}
+
+
+def test_without_a_champion_for_it_the_next_order_is_left_unsaid(
+    champions: Champions, trained: LittleProgramme
+) -> None:
+    bare = replace(champions, next_order=None)
+
+    everyone = bare.population(trained.snapshot)
+    (member,) = bare.score(everyone, ["m001"])
+
+    assert member.next_order is None
+    assert bare.score_all(everyone)["next_order_expected_on"].isna().all()
 
 
 def test_every_score_names_the_version_that_made_it(everyone: list[MemberScores]) -> None:

@@ -167,7 +167,7 @@ def test_a_missing_column_is_named_when_fitting_and_when_asked(
     kept = present.rows.features[["noise"]]
     poor = replace(present, rows=replace(present.rows, features=kept))
 
-    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d).* missing"):
+    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d|tenure_days).* missing"):
         answers(case, model_of(case, fitted), poor)
 
 
@@ -189,7 +189,7 @@ def test_an_infinite_feature_is_named(case: Case, fitted: dict[str, Any], presen
     features = present.rows.features.replace({np.nan: np.inf}).assign(spend_cents_91d=np.inf)
     broken = replace(present, rows=replace(present.rows, features=features))
 
-    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d).*infinite"):
+    with pytest.raises(InputRefused, match=r"(recency_days|spend_cents_91d|tenure_days).*infinite"):
         answers(case, model_of(case, fitted), broken)
 
 

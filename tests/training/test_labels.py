@@ -144,6 +144,18 @@ def test_a_key_that_was_known_to_be_a_member_buys_for_her(world: Settings) -> No
     assert found == {"card-7": (1.0, 0.0), "card_holder": (0.0, 1_000.0)}
 
 
+def test_the_next_purchase_is_counted_in_local_days_and_its_absence_is_the_horizon(
+    world: Settings,
+) -> None:
+    members = ["spring_eve", "spring_first", "spring_last", "spring_after", "told_late",
+               "only_returns", "brought_back", "wrong_day", "nobody"]  # fmt: skip
+
+    found = labels.outcomes(world, SPRING, HORIZON, members, Lake(world).manifest().lake_version)
+
+    # 1 March is five days after 25 February in a leap year.
+    assert found.next_days.tolist() == [28, 0, 27, 28, 5, 28, 5, 28, 28]
+
+
 def test_answers_come_in_the_order_asked(world: Settings) -> None:
     found = labels.outcomes(world, SPRING, HORIZON, ["nobody", "wrong_price", "told_then"], 2)
 

@@ -68,7 +68,7 @@ def served(settings: Settings) -> Settings:
 def test_a_model_is_named_by_its_target_and_horizon() -> None:
     names = [registry.name_of(target, PROGRAMME) for target in bundle.TARGETS]
 
-    assert names == ["churn_28d", "value_91d", "repeat_28d", "explore_28d"]
+    assert names == ["churn_28d", "value_91d", "repeat_28d", "explore_28d", "next_order"]
 
 
 def test_registering_makes_exactly_one_version_and_moves_no_champion(settings: Settings) -> None:

@@ -159,7 +159,7 @@ def test_the_command_tells_what_is_due(trained_grocer: Trained) -> None:
     assert "│ no" in shown
 
 
-@pytest.mark.parametrize("target", ["churn", "value", "repeat", "explore"])
+@pytest.mark.parametrize("target", ["churn", "value", "repeat", "explore", "next_order"])
 def test_a_card_says_what_the_board_says(trained_grocer: Trained, target: str) -> None:
     settings, board = trained_grocer.settings, trained_grocer.boards[target]
 

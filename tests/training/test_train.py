@@ -42,6 +42,7 @@ NAMES = {
     "value": "value_91d",
     "repeat": "repeat_28d",
     "explore": "explore_28d",
+    "next_order": "next_order",
 }
 JUDGED_BY_DECILES = ("churn", "value")
 
@@ -313,13 +314,13 @@ def plain(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
     )
 
 
-def test_member_date_and_amount_are_enough_for_churn_and_value(plain: Settings) -> None:
+def test_member_date_and_amount_are_enough_for_churn_value_and_next_order(plain: Settings) -> None:
     said: list[str] = []
 
     boards = train(plain, tiny_config(), None, NOW, said.append)
     scored = score_all(plain, None, None, said.append)
 
-    assert [board["name"] for board in boards] == ["churn_28d", "value_28d"]
+    assert [board["name"] for board in boards] == ["churn_28d", "value_28d", "next_order"]
     assert "repeat and explore: left out, the purchases carry no product numbers" in said
     everyone = snapshot.build(plain, scored.as_of).features()
     written = pd.read_parquet(scored.path)
@@ -327,6 +328,10 @@ def test_member_date_and_amount_are_enough_for_churn_and_value(plain: Settings) 
     assert written["churn_probability"].between(0, 1).all()
     assert (written["value_cents"] >= 0).all()
     assert set(map(len, written["repeat_products"])) == {0}
+    assert set(map(len, written["next_order_due"])) == {0}  # no categories either
+    assert set(written["next_order_horizon_days"]) == {28}
+    assert written["next_order_probability_28d"].between(0, 1).all()
+    assert written["next_order_expected_on"].notna().any()
 
 
 def test_a_recommender_without_products_is_refused_before_anything_is_trained(
@@ -388,7 +393,7 @@ def test_a_home_without_a_programme_is_not_ready(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cdnow_trains_churn_and_value(
+def test_cdnow_trains_churn_value_and_next_order(
     mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("cdnow"), threads=2)
@@ -400,16 +405,19 @@ def test_cdnow_trains_churn_and_value(
             "draws": 100,
             "churn": {"n_trees": 60, "split": split},
             "value": {"n_weeks": 26, "lstm_rows_max": 2_000, "split": split},
+            "next_order": {"n_trees": 40, "split": split},
         }
     )
 
-    churn, value = train(settings, config, None, NOW)
+    churn, value, order = train(settings, config, None, NOW)
 
     assert figure(churn, "lightgbm", "AUC") > 0.65
     assert figure(churn, "recency_rule", "AUC") > 0.5
     assert value["name"] == "value_91d"
     assert figure(value, "value_gbm", "Gini") > 0.6
     assert abs(figure(value, "value_gbm", "bias")) < 0.2
+    assert figure(order, "hazard", "1-IBS") > figure(order, "own_pace", "1-IBS")
+    assert 0.7 < figure(order, "hazard", "coverage 80%") < 0.9
     scored = score_all(settings, None, None, lambda _: None)
     # Customers of the master file who paid at least once; all first bought in early 1997.
     assert len(scored.members) == 23_570

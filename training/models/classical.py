@@ -59,7 +59,7 @@ class ClassicChurn:
             When there are no rows, a column is missing or one class is empty.
         """
         churn_labels(churned, len(features), f"The {self.counting} churn model")
-        chosen = _some(features, self.seed)
+        chosen = some_members(features, self.seed)
         self.counting_ = COUNTING[self.counting].fit(Histories.of(chosen))
         self.typical_ = [float(value) for value in np.median(_filled(features), axis=0)]
         return self
@@ -145,7 +145,7 @@ class ClassicValue:
             When there are no rows, a column is missing or nobody spent anything.
         """
         value_labels(value_cents, len(rows), f"The {self.counting} value model")
-        chosen = _some(rows.features, self.seed)
+        chosen = some_members(rows.features, self.seed)
         bought, _, _, mean = matrix(chosen, self.columns).T
         self.counting_ = COUNTING[self.counting].fit(Histories.of(chosen))
         # All purchase days are of the gamma, the first one too: more is known of each member.
@@ -187,7 +187,7 @@ def _known(counting: str) -> str:
     return counting
 
 
-def _some(features: pd.DataFrame, seed: int) -> pd.DataFrame:
+def some_members(features: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the rows, or a draw of as many as the parameters need, in the order they have."""
     some_rows(len(features), "a classical model")
     if len(features) <= MEMBERS_MOST:

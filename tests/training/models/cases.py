@@ -11,6 +11,9 @@ from training.models.boosting import Trees
 from training.models.churn import ChurnModel, ReferenceChurn
 from training.models.classical import ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
+from training.models.hazard import Hazard, HazardChurn
+from training.models.next_order import NextOrder
+from training.models.order_rules import ClassicOrder, GapRule, PaceRule
 from training.models.recurrent import Recipe
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
@@ -29,7 +32,7 @@ K = 5
 class Case:
     """One model: how to make it, and what it predicts."""
 
-    predicts: Literal["churn", "value", "products"]
+    predicts: Literal["churn", "value", "products", "order", "order as churn"]
     make: Callable[[int], Any]
 
 
@@ -59,6 +62,12 @@ CASES = {
     "value_stretched": Case(
         "value", lambda _: ValueStretched(PastSpend("spend_cents_91d"), "bgnbd", 91, 273)
     ),
+    "hazard": Case("order", lambda seed: Hazard(91, seed=seed, trees=TREES)),
+    "hazard_churn": Case("order as churn", lambda seed: HazardChurn(91, seed=seed, trees=TREES)),
+    "gap_rule": Case("order", lambda _: GapRule(91)),
+    "pace_rule": Case("order", lambda _: PaceRule(91)),
+    "classic_order": Case("order", lambda seed: ClassicOrder("bgnbd", 91, seed=seed)),
+    "next_order": Case("order", lambda seed: NextOrder(Hazard(91, seed=seed, trees=TREES), 0.2)),
     "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
     "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),
     "repeat_popularity": Case("products", lambda _: RepeatPopularity()),
@@ -73,6 +82,10 @@ def fit(case: Case, past: World, seed: int = 1) -> Any:
         return model.fit(past.rows.features, past.churned)
     if case.predicts == "value":
         return model.fit(past.rows, past.value_cents)
+    if case.predicts == "order":
+        return model.fit(past.rows, past.next_days)
+    if case.predicts == "order as churn":
+        return model.fit(past.rows.features, past.next_days)
     return model.fit(past.products)
 
 
@@ -84,6 +97,10 @@ def answers(case: Case, model: Any, present: World) -> list[Any]:
         return list(np.concatenate([raw, model.contributions(features)], axis=1))
     if case.predicts == "value":
         return list(model.predict(present.rows))
+    if case.predicts == "order":
+        return list(model.silence(present.rows))
+    if case.predicts == "order as churn":
+        return list(model.raw_score(present.rows.features))
     members = list(present.rows.member_id)
     named = model.recommend(present.products, members, K)
     assert named["member_id"].isin(members).all()

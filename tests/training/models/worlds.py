@@ -21,6 +21,7 @@ class World:
     value_cents: NDArray[np.float64]
     expected_cents: NDArray[np.float64]
     products: pd.DataFrame
+    next_days: NDArray[np.float64]
 
     def take(self, which: NDArray[np.intp]) -> "World":
         """Select members, their outcomes and their products, in this order."""
@@ -31,6 +32,7 @@ class World:
             self.value_cents[which],
             self.expected_cents[which],
             self.products[self.products["member_id"].isin(rows.member_id)],
+            self.next_days[which],
         )
 
 
@@ -59,7 +61,14 @@ def world(n_members: int, seed: int) -> World:
         value_cents=cents[:, N_WEEKS:].sum(axis=1),
         expected_cents=rate * basket_cents * HORIZON_WEEKS,
         products=baskets(member_id, seed),
+        next_days=_next_days(orders[:, N_WEEKS:]),
     )
+
+
+def _next_days(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the Thursday of the first week with an order; the horizon where there is none."""
+    first = np.argmax(orders > 0, axis=1) * 7.0 + 3
+    return np.where(orders.any(axis=1), first, HORIZON_WEEKS * 7.0)
 
 
 def baskets(member_id: NDArray[np.object_], seed: int, n_products: int = 60) -> pd.DataFrame:
@@ -92,6 +101,8 @@ def _features(
             "recency_days": np.where(n_orders > 0, silence * 7.0 + 3, np.nan),
             "tenure_days": np.where(n_orders > 0, age * 7.0 + 3, np.nan),
             "purchase_days": n_orders.astype(float),
+            "purchase_days_84d": (orders[:, -12:] > 0).sum(axis=1).astype(float),
+            "gap_days_median": np.where(n_orders > 1, 7.0 * age / np.maximum(n_orders, 1), np.nan),
             "spend_cents_91d": cents[:, -HORIZON_WEEKS:].sum(axis=1),
             "spend_cents_mean": np.divide(
                 total, n_orders, out=np.full(len(total), np.nan), where=n_orders > 0
