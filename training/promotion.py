@@ -119,7 +119,8 @@ def _answers(
         named = champion.model.recommend(before, members, LIST_LENGTH)
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
-    present = Dataset(settings, horizon, champion.facts.n_weeks).at(day).rows
+    # As many members as were judged are the members that were judged.
+    present = Dataset(settings, horizon, champion.facts.n_weeks, len(rows)).at(day).rows
     if job.target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
     return np.asarray(champion.model.predict(present), dtype=np.float64)

@@ -137,7 +137,8 @@ def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> li
 
 def _churn(setting: _Setting) -> Job:
     plan = setting.plan("churn")
-    dataset = Dataset(setting.settings, plan.horizon_days)
+    members_max = setting.config.members_max
+    dataset = Dataset(setting.settings, plan.horizon_days, members_max=members_max)
     candidates = rivals.churn(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
     board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
@@ -153,7 +154,8 @@ def _churn(setting: _Setting) -> Job:
 
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
-    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks)
+    n_weeks, members_max = config.value.n_weeks, config.members_max
+    dataset = Dataset(setting.settings, plan.horizon_days, n_weeks, members_max)
     candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
