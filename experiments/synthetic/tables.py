@@ -1,13 +1,13 @@
 """A world as the tables a programme would hand over, in the columns of the contracts."""
 
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.synthetic import catalogue as goods
+from experiments.synthetic.campaigns import Campaign
 from experiments.synthetic.members import Doubles
 from experiments.synthetic.world import World
 from programme.calendar import local_midnight
@@ -18,7 +18,7 @@ BEGINNING = np.datetime64("1970-01-01", "us")
 OPENS_HOUR, OPEN_HOURS = 8.0, 13.0
 OPENED_SHARE, CLICKED_SHARE, REDEEMED_SHARE = 0.4, 0.3, 0.5
 COUPON_CENTS = 200
-REDEMPTION_POINTS = 500
+REDEMPTION_POINTS, SPENDS_SHARE = 500, 0.7
 TIERS = ((0, "bronze"), (1_000, "silver"), (4_000, "gold"))
 _Instants = NDArray[np.datetime64]
 
@@ -93,80 +93,99 @@ def _campaigns(world: World) -> pd.DataFrame:
 
 def _contacts(world: World, rng: np.random.Generator) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Return what was sent and became of it, and which orders used the coupon."""
-    parts, redeemed = [], np.zeros(len(world.orders), dtype=bool)
+    parts = [pd.DataFrame(columns=["contact_id", "kind", "occurred_at", "member_id"])]
+    redeemed = np.zeros(len(world.orders), dtype=bool)
     for nth, campaign in enumerate(world.campaigns):
-        who = campaign.member[campaign.contacted]
-        next_order = world.orders.first_at_or_after(who, np.full(len(who), campaign.begins + 0.5))
-        at = np.where(next_order >= 0, world.orders.placed_at[next_order], np.inf)
-        used = (at < campaign.ends) & (rng.random(len(who)) < REDEEMED_SHARE)
-        redeemed[next_order[used]] = True
-        opened = rng.random(len(who)) < OPENED_SHARE
-        clicked = opened & (rng.random(len(who)) < CLICKED_SHARE)
-        delay = rng.uniform(0.05, 0.4, len(who))
-        sent_at = np.full(len(who), campaign.begins + 0.01)
-        kinds = (
-            ("sent", np.ones(len(who), dtype=bool), sent_at),
-            ("opened", opened, sent_at + delay),
-            ("clicked", clicked, sent_at + delay + 0.01),
-            ("redeemed", used, at),
-        )
-        for kind, which, when in kinds:
-            part = {
-                "contact_id": [f"c{nth + 1}-{number}" for number in who[which]],
-                "kind": kind,
-                "occurred_at": instants(world, when[which]),
-                "member_id": world.member_ids[who[which]],
-                "propensity": campaign.propensity[campaign.contacted][which],
-            }
-            facts = {"campaign_id": f"c{nth + 1}", "channel": "e-mail", "offer": "coupon",
-                     "arm": "offer"}  # fmt: skip
-            parts.append(pd.DataFrame(part).assign(**facts))
-    if not parts:
-        parts = [pd.DataFrame(columns=["contact_id", "kind", "occurred_at", "member_id"])]
-    contacts = pd.concat(parts, ignore_index=True)
+        mailing, used = _mailing(world, f"c{nth + 1}", campaign, rng)
+        redeemed[used] = True
+        parts.append(mailing)
+    contacts = pd.concat(parts[1:] or parts, ignore_index=True)
     return contacts.assign(known_at=contacts["occurred_at"]), redeemed
 
 
+def _mailing(
+    world: World, name: str, campaign: Campaign, rng: np.random.Generator
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Return the contacts of one campaign, and the orders that used its coupon."""
+    who = campaign.member[campaign.contacted]
+    next_order = world.orders.first_at_or_after(who, np.full(len(who), campaign.begins + 0.5))
+    ordered_at = np.where(next_order >= 0, world.orders.placed_at[next_order], np.inf)
+    used = (ordered_at < campaign.ends) & (rng.random(len(who)) < REDEEMED_SHARE)
+    opened = rng.random(len(who)) < OPENED_SHARE
+    clicked = opened & (rng.random(len(who)) < CLICKED_SHARE)
+    sent_at = np.full(len(who), campaign.begins + 0.01)
+    opened_at = sent_at + rng.uniform(0.05, 0.4, len(who))
+    kinds = (
+        ("sent", np.ones(len(who), dtype=bool), sent_at),
+        ("opened", opened, opened_at),
+        ("clicked", clicked, opened_at + 0.01),
+        ("redeemed", used, ordered_at),
+    )
+    parts = [
+        pd.DataFrame(
+            {
+                "contact_id": [f"{name}-{number}" for number in who[which]],
+                "kind": kind,
+                "occurred_at": instants(world, happened_at[which]),
+                "member_id": world.member_ids[who[which]],
+                "propensity": campaign.propensity[campaign.contacted][which],
+            }
+        )
+        for kind, which, happened_at in kinds
+    ]
+    same = {"campaign_id": name, "channel": "e-mail", "offer": "coupon", "arm": "offer"}
+    return pd.concat(parts, ignore_index=True).assign(**same), next_order[used]
+
+
 def _purchases(world: World, redeemed: NDArray[np.bool_], rng: np.random.Generator) -> pd.DataFrame:
+    bought = _bought(world, redeemed)
+    whole = pd.concat([bought, _returned(world, bought, rng)], ignore_index=True)
+    return whole.assign(known_at=whole["occurred_at"])
+
+
+def _bought(world: World, redeemed: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return a row a line."""
     orders, lines = world.orders, world.lines
     first = np.diff(lines.order, prepend=-1) > 0
     line_no = np.arange(len(lines)) - np.flatnonzero(first)[lines.order]
     coupon = np.where(first & redeemed[lines.order], COUPON_CENTS, 0)
     member = orders.member[lines.order]
-    bought = _Columns(
-        source="till",
-        order_id=lines.order,
-        line_no=line_no,
-        source_key=_text(member, world.member_ids),
-        occurred_at=instants(world, orders.placed_at)[lines.order],
-        product_id=_text(lines.product, goods.product_ids()),
-        quantity=lines.quantity.astype(np.float64),
-        net_cents=lines.net_cents,
-        discount_cents=lines.discount_cents,
-        coupon_cents=np.minimum(coupon, lines.net_cents),
-        store_id=_text(member % goods.STORES, np.array([f"s{n}" for n in range(goods.STORES)])),
-        channel="shop",
+    stores = np.array([f"s{number}" for number in range(goods.STORES)], dtype=object)
+    return pd.DataFrame(
+        {
+            "source": "till",
+            "order_id": pd.array(lines.order).astype("string[pyarrow]"),
+            "line_no": pd.array(line_no).astype("string[pyarrow]"),
+            "source_key": _text(member, world.member_ids),
+            "occurred_at": instants(world, orders.placed_at)[lines.order],
+            "product_id": _text(lines.product, goods.product_ids()),
+            "quantity": lines.quantity.astype(np.float64),
+            "net_cents": lines.net_cents,
+            "discount_cents": lines.discount_cents,
+            "coupon_cents": np.minimum(coupon, lines.net_cents),
+            "store_id": _text(member % goods.STORES, stores),
+            "channel": "shop",
+        }
     )
-    table = pd.DataFrame(bought)
-    table["order_id"] = table["order_id"].astype("string[pyarrow]")
-    table["line_no"] = table["line_no"].astype("string[pyarrow]")
-    back = rng.random(len(lines)) < world.recipe.return_share
-    returned_at = orders.placed_at[lines.order] + rng.uniform(1, 10, len(lines))
+
+
+def _returned(world: World, bought: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the lines that were brought back, as the till books them."""
+    order = world.lines.order
+    back = rng.random(len(order)) < world.recipe.return_share
+    returned_at = world.orders.placed_at[order] + rng.uniform(1, 10, len(order))
     back &= returned_at < world.recipe.days
-    returns = table[back].assign(
-        returns_order_id=lambda t: t["order_id"],
-        returns_line_no=lambda t: t["line_no"],
-        order_id=lambda t: "r" + t["order_id"],
+    lines = bought[back]
+    return lines.assign(
+        order_id="r" + lines["order_id"],
+        returns_order_id=lines["order_id"],
+        returns_line_no=lines["line_no"],
         occurred_at=instants(world, returned_at[back]),
+        quantity=-lines["quantity"],
+        net_cents=-lines["net_cents"],
         discount_cents=0,
         coupon_cents=0,
     )
-    returns[["quantity", "net_cents"]] *= -1
-    whole = pd.concat([table, returns], ignore_index=True)
-    return whole.assign(known_at=whole["occurred_at"])
-
-
-_Columns = dict[str, Any]
 
 
 def _text(codes: NDArray[np.int64], names: NDArray[np.object_]) -> pd.Categorical:
@@ -176,32 +195,30 @@ def _text(codes: NDArray[np.int64], names: NDArray[np.object_]) -> pd.Categorica
 
 def _points(world: World, rng: np.random.Generator) -> pd.DataFrame:
     """Return a point for each whole unit of currency, and each five hundred spent or kept."""
-    orders = world.orders
-    points = world.cents // 100
+    orders, points = world.orders, world.cents // 100
     first = np.flatnonzero(np.diff(orders.member, prepend=-1))
     running = np.cumsum(points)
     before = np.repeat(running[first] - points[first], np.diff(np.append(first, len(orders))))
     earned = running - before
-    tiers = np.array([name for _, name in TIERS])
-    tier = _text(np.searchsorted([least for least, _ in TIERS], earned, side="right") - 1, tiers)
-    at = instants(world, orders.placed_at)
+    names = np.array([name for _, name in TIERS], dtype=object)
+    reached = np.searchsorted([least for least, _ in TIERS], earned, side="right") - 1
     posted = pd.DataFrame(
         {
             "posting_id": [f"e{number}" for number in range(len(orders))],
-            "occurred_at": at,
+            "occurred_at": instants(world, orders.placed_at),
             "member_id": _text(orders.member, world.member_ids),
             "kind": "EARN",
             "points": points,
-            "tier": tier,
+            "tier": _text(reached, names),
         }
     )
     # What is spent was earned before: each five hundred can go once, with this order or never.
-    hundreds = earned // REDEMPTION_POINTS - (earned - points) // REDEMPTION_POINTS
-    spends = (hundreds > 0) & (rng.random(len(orders)) < 0.7)
+    lots = earned // REDEMPTION_POINTS - (earned - points) // REDEMPTION_POINTS
+    spends = (lots > 0) & (rng.random(len(orders)) < SPENDS_SHARE)
     redeemed = posted[spends].assign(
         posting_id=[f"r{number}" for number in np.flatnonzero(spends)],
         kind="REDEEM",
-        points=-REDEMPTION_POINTS * hundreds[spends],
+        points=-REDEMPTION_POINTS * lots[spends],
     )
     whole = pd.concat([posted, redeemed], ignore_index=True)
     return whole.assign(known_at=whole["occurred_at"])
