@@ -94,10 +94,10 @@ def test_the_chance_of_silence_is_calibrated_against_the_true_chances(
     said = watched.fitted.no_purchase_probability(watched.seen, weeks)
     true = watched.ahead(known_ahead, weeks).silent
 
-    # Within .03 in every tenth of the members, of whom a tenth is 250.
+    # A tenth is 250 members, some of whom left unseen: the mean of their chances is known to .05.
     by_said = pd.qcut(pd.Series(said).rank(method="first"), 10, labels=False)
     figures = pd.DataFrame({"said": said, "true": true}).groupby(by_said).mean()
-    assert (figures["said"] - figures["true"]).abs().max() <= 0.03 + 2 * 0.5 / np.sqrt(250)
+    assert (figures["said"] - figures["true"]).abs().max() <= 0.08
     assert said.mean() == pytest.approx(true.mean(), abs=0.02)
     best = watched.ahead(seen_ahead, weeks).silent
     assert np.abs(said - best).max() <= 0.05
@@ -274,6 +274,6 @@ def test_intervals_hold_the_planted_effect_nineteen_times_in_twenty(
         )  # fmt: skip
         held += [abs(p - found) <= half for p, found, half in weighed(world, 0).values()]
 
-    # 120 intervals, three of each world alike: fewer than 88 % come about once in a thousand.
-    assert np.mean(held) >= 0.88
-    assert np.mean(held) < 1.0
+    # 120 intervals, three of each world alike: fewer than 88 % come about once in a thousand. They
+    # hold a little more than 95 %, for they also allow for other members, who are fixed here.
+    assert 0.88 <= np.mean(held) < 1.0
