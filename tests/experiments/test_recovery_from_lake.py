@@ -88,12 +88,14 @@ def test_trees_come_near_the_best_observer_of_churn(churn: Learned) -> None:
     best, true = auc(churn.silent, churn.seen.silent), auc(churn.silent, churn.known.silent)
     found = auc(churn.silent, raw)
     # Nobody who only sees orders can know more than `best`; who knows each member can.
-    assert found / best >= 0.985
+    # Measured: .9457 of the best observer's .9473, and the oracle's .9708.
+    assert found / best >= 0.99
+    assert found / true >= 0.96
     assert found <= best + 0.005
     assert best < true
     # Against chances instead of what came of them, the model ranks as well as the observer.
     said = pd.Series(raw).rank().corr(pd.Series(churn.seen.silent).rank())
-    assert said > 0.93
+    assert said > 0.97
 
 
 def test_a_world_with_shuffled_outcomes_teaches_nothing(churn: Learned) -> None:
@@ -114,7 +116,7 @@ def test_classical_churn_from_dates_is_calibrated(counting: str, churn: Learned)
     allowed = 0.02 if counting == "pareto_nbd" else 0.05
     assert said.mean() == pytest.approx(churn.known.silent.mean(), abs=allowed)
     assert np.abs(said - churn.seen.silent).mean() < allowed + 0.01
-    assert auc(churn.silent, said) / auc(churn.silent, churn.seen.silent) >= 0.985
+    assert auc(churn.silent, said) / auc(churn.silent, churn.seen.silent) >= 0.99
 
 
 def test_histories_of_the_lake_are_those_of_the_world(churn: Learned) -> None:
@@ -122,10 +124,13 @@ def test_histories_of_the_lake_are_those_of_the_world(churn: Learned) -> None:
     _, seen = histories(churn.world, TODAY)
     count, mean = spent(churn.world, TODAY)
 
-    days = features["purchase_days"].to_numpy()
-    assert (days <= count).all()
-    assert days.sum() == pytest.approx(count.sum(), rel=0.06)
-    np.testing.assert_allclose(features["tenure_days"] / 7, seen.T, atol=2.5 / 7)
+    before = churn.world.orders.placed_at < TODAY
+    days = pd.Series(churn.world.orders.placed_at[before] // 1)
+    distinct = days.groupby(churn.world.orders.member[before]).nunique()
+    np.testing.assert_array_equal(features["purchase_days"], distinct)
+    # Orders of one day are one purchase day: one in fifteen is lost to whoever counts days.
+    assert distinct.sum() / count.sum() == pytest.approx(0.93, abs=0.02)
+    np.testing.assert_allclose(features["tenure_days"] / 7, seen.T, atol=1.2 / 7)
     np.testing.assert_allclose(features["spend_cents_life"], count * mean, rtol=1e-6)
 
 
