@@ -58,6 +58,7 @@ class Dataset:
         settings: Settings,
         horizon_days: int,
         n_weeks: int = 0,
+        *,
         members_max: int | None = None,
     ) -> None:
         self.settings = settings

@@ -120,7 +120,8 @@ def _answers(
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
     # As many members as were judged are the members that were judged.
-    present = Dataset(settings, horizon, champion.facts.n_weeks, len(rows)).at(day).rows
+    dataset = Dataset(settings, horizon, champion.facts.n_weeks, members_max=len(rows))
+    present = dataset.at(day).rows
     if job.target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
     return np.asarray(champion.model.predict(present), dtype=np.float64)

@@ -155,7 +155,7 @@ def _churn(setting: _Setting) -> Job:
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
     n_weeks, members_max = config.value.n_weeks, config.members_max
-    dataset = Dataset(setting.settings, plan.horizon_days, n_weeks, members_max)
+    dataset = Dataset(setting.settings, plan.horizon_days, n_weeks, members_max=members_max)
     candidates = rivals.value(config, plan.horizon_days, setting.settings.threads)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
