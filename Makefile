@@ -10,6 +10,7 @@ PORT ?= 3000
 SERVE ?= 1
 PYTEST_ARGS ?=
 COPIES ?= 1 10 40
+MEMBERS ?= 2500 25000 100000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +27,7 @@ PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m pere
 # Tests make their own homes: a setting of the person who runs them must not reach in.
 PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-models notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-models bench-scale notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +94,9 @@ bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundre
 
 bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
 	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")
+
+bench-scale: setup ## Time training and its memory on made-up programmes (MEMBERS="2500 25000")
+	$(BIN)/python -m experiments.bench_scale --members $(MEMBERS)
 
 notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
 	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0

@@ -1,4 +1,8 @@
-"""Snapshots and what followed them, as rows a model can learn from."""
+"""Snapshots and what followed them, as rows a model can learn from.
+
+Memory is bounded: of a larger programme the same `members_max` members are read at every as_of,
+chosen by a hash of their id, so that neither rows nor runs depend on which others there are.
+"""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -7,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features import snapshot, table
 from programme.settings import Settings
 from training.labels import Outcomes, bought_products, outcomes
 from training.rows import MemberRows
+
+_SAMPLE_KEY = "perennial:sample"  # sixteen bytes, as the hash wants them
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Dataset:
     horizon_days : of the labels
     n_weeks : weeks of history beside the columns; 0 for none
     shorter_days : shorter horizons whose spend is wanted too, growing
+    members_max : at most so many members of an as_of are read; None: all of them
     """
 
     def __init__(
@@ -76,18 +85,21 @@ class Dataset:
         horizon_days: int,
         n_weeks: int = 0,
         shorter_days: tuple[int, ...] = (),
+        *,
+        members_max: int | None = None,
     ) -> None:
         self.settings = settings
         self.horizon_days = horizon_days
         self.n_weeks = n_weeks
         self.shorter_days = shorter_days
+        self.members_max = members_max
         self._labelled: dict[date, Labelled] = {}
 
     def at(self, as_of: date) -> Labelled:
         """Return the members of one as_of and what they did next."""
         if as_of not in self._labelled:
             taken = snapshot.build(self.settings, as_of)
-            rows, active = member_rows(taken, self.n_weeks)
+            rows, active = member_rows(taken, self.n_weeks, self.members_max)
             by_horizon = [
                 outcomes(self.settings, as_of, days, list(rows.member_id), taken.lake_version)
                 for days in (*self.shorter_days, self.horizon_days)
@@ -139,15 +151,55 @@ class Baskets:
 
 
 def member_rows(
-    taken: snapshot.Snapshot, n_weeks: int = 0
+    taken: snapshot.Snapshot, n_weeks: int = 0, members_max: int | None = None
 ) -> tuple[MemberRows, npt.NDArray[np.bool_]]:
-    """Return the rows of a snapshot as models read them, and which members are active."""
-    features = taken.features()
+    """Return the rows of a snapshot as models read them, and which members are active.
+
+    Parameters
+    ----------
+    members_max : beyond so many members, those that `sampled` chooses
+    """
+    kept = _kept(taken, members_max)
+    features = taken.features() if kept is None else _features_of(taken, kept)
     weekly = taken.weekly(n_weeks)[1] if n_weeks else None
     rows = MemberRows(
         member_id=np.asarray(features.index, dtype=object),
         as_of=np.full(len(features), np.datetime64(taken.as_of, "D")),
         features=features[list(table.MODEL_COLUMNS)].reset_index(drop=True),
-        weekly=weekly,
+        weekly=weekly if weekly is None or kept is None else weekly[kept],
     )
     return rows, np.asarray(features["population"] == "active", dtype=np.bool_)
+
+
+def sampled(member_ids: npt.ArrayLike, members_max: int) -> npt.NDArray[np.bool_]:
+    """Choose at most so many members by a hash of their id: the same ones in every programme.
+
+    Whoever is chosen among many is chosen among any part of them, so that an as_of with fewer
+    members keeps those that a later one keeps.
+    """
+    drawn = pd.util.hash_array(np.asarray(member_ids, dtype=object), hash_key=_SAMPLE_KEY)
+    chosen = np.zeros(len(drawn), dtype=np.bool_)
+    chosen[np.argsort(drawn, kind="stable")[:members_max]] = True
+    return chosen
+
+
+def _kept(taken: snapshot.Snapshot, members_max: int | None) -> npt.NDArray[np.bool_] | None:
+    """Return which rows of a snapshot are read; None: all."""
+    if members_max is None:
+        return None
+    path = taken.path / snapshot.FEATURES
+    if pq.read_metadata(path).num_rows <= members_max:
+        return None
+    return sampled(pq.read_table(path, columns=["member_id"])["member_id"].to_numpy(), members_max)
+
+
+def _features_of(taken: snapshot.Snapshot, kept: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Read some rows of a snapshot, a batch at a time."""
+    columns = ["member_id", "population", *table.MODEL_COLUMNS]
+    parts, first = [], 0
+    for batch in pq.ParquetFile(taken.path / snapshot.FEATURES).iter_batches(columns=columns):
+        own = kept[first : first + len(batch)]
+        parts.append(batch.filter(pa.array(own)))
+        first += len(batch)
+    features: pd.DataFrame = pa.Table.from_batches(parts).to_pandas()
+    return features.set_index("member_id")

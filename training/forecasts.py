@@ -94,6 +94,7 @@ def churn_forecasts(
             following = as_of + timedelta(days=plan.horizon_days)
             calibrations[following, candidate.name] = PlattCalibration.fit(raw, present.churned)
         frames.append(frame)
+        del past  # gone before the next one is put together: each is the largest thing there is
     return Forecasts(pd.concat(frames, ignore_index=True), calibrations)
 
 
@@ -112,6 +113,7 @@ def value_forecasts(
         for name, model in fit_value(candidates, past, seed, progress, as_of).items():
             frame[name] = model.predict(present.rows)
         frames.append(frame)
+        del past
     return Forecasts(pd.concat(frames, ignore_index=True), {})
 
 

@@ -47,11 +47,15 @@ class OrderHistory:
     ----------
     settings : names the home
     horizon_days : how far a next purchase is looked for
+    members_max : at most so many members of an as_of are read; None: all of them
     """
 
-    def __init__(self, settings: Settings, horizon_days: int) -> None:
+    def __init__(
+        self, settings: Settings, horizon_days: int, *, members_max: int | None = None
+    ) -> None:
         self.settings = settings
         self.horizon_days = horizon_days
+        self.members_max = members_max
         self._ends = labels.data_ends(settings)
         self._labelled: dict[date, Labelled] = {}
 
@@ -59,7 +63,9 @@ class OrderHistory:
         """Return the members of one as_of, followed for the horizon or to the end of the data."""
         if as_of not in self._labelled:
             followed = self._followed(as_of, self._ends)
-            self._labelled[as_of] = Dataset(self.settings, followed).at(as_of)
+            self._labelled[as_of] = Dataset(
+                self.settings, followed, members_max=self.members_max
+            ).at(as_of)
         return self._labelled[as_of]
 
     def past(self, as_ofs: tuple[date, ...], until: date) -> Followed:

@@ -119,8 +119,8 @@ def answers(
 
     Parameters
     ----------
-    members : of a recommender, those with something to find; else every member of that day is
-        answered for, in the order of the snapshot
+    members : of a recommender, those with something to find; else as many members as these are
+        answered for, the ones a job of that size reads, in the order of the snapshot; all if none
 
     Returns
     -------
@@ -134,10 +134,13 @@ def answers(
         named = champion.model.recommend(before, members, LIST_LENGTH)
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
+    # As many members as were judged are the members that were judged.
+    members_max = len(members) or None
     if target == "next_order":
-        labelled = Dataset(settings, horizon).at(day)
+        labelled = Dataset(settings, horizon, members_max=members_max).at(day)
         return share_right(champion.model.silence(labelled.rows), labelled.next_days)
-    present, _ = member_rows(snapshot.build(settings, day), champion.facts.n_weeks)
+    taken = snapshot.build(settings, day)
+    present, _ = member_rows(taken, champion.facts.n_weeks, members_max)
     if target == "churn":
         return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
     return np.asarray(champion.model.predict(present), dtype=np.float64)

@@ -142,7 +142,10 @@ def _drift(
         return {}, ""
     days = (facts.data_until, today)
     before, after = (answers(settings, champion, day, []) for day in days)
-    then, now = (member_rows(snapshot.build(settings, day))[0].features for day in days)
+    then, now = (
+        member_rows(snapshot.build(settings, day), 0, config.members_max)[0].features
+        for day in days
+    )
     columns = _strongest(champion, then)
     found = column_drift(then[columns], now[columns])
     drifts = {"psi_answers": psi(before, after), "psi_columns": float(found.iloc[0])}
@@ -194,11 +197,11 @@ def _since(settings: Settings, config: TrainConfig, champion: Bundle, day: date)
         active = np.isin(members, baskets.active(day))
         known = np.zeros(len(members))  # the figure of a recommender carries the truth in it
     elif facts.target == "next_order":
-        present = Dataset(settings, facts.horizon_days).at(day)
+        present = Dataset(settings, facts.horizon_days, members_max=config.members_max).at(day)
         members, active = list(present.rows.member_id), present.active
         known = np.zeros(len(members))  # so does that of the next order
     else:
-        present = Dataset(settings, facts.horizon_days).at(day)
+        present = Dataset(settings, facts.horizon_days, members_max=config.members_max).at(day)
         members, active = list(present.rows.member_id), present.active
         churn = facts.target == "churn"
         known = present.churned if churn else np.maximum(present.value_cents, 0.0)

@@ -153,7 +153,8 @@ def stored_leaderboards(settings: Settings, targets: Sequence[str] | None) -> li
 
 def _churn(setting: _Setting) -> Job:
     plan = setting.plan("churn")
-    dataset = Dataset(setting.settings, plan.horizon_days)
+    members_max = setting.config.members_max
+    dataset = Dataset(setting.settings, plan.horizon_days, members_max=members_max)
     candidates = rivals.churn(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
     board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
@@ -170,7 +171,10 @@ def _churn(setting: _Setting) -> Job:
 def _value(setting: _Setting) -> Job:
     config, plan = setting.config, setting.plan("value")
     shorter = rivals.shorter_horizons(config, plan.horizon_days)
-    dataset = Dataset(setting.settings, plan.horizon_days, config.value.n_weeks, shorter)
+    dataset = Dataset(
+        setting.settings, plan.horizon_days, config.value.n_weeks, shorter,
+        members_max=config.members_max,
+    )  # fmt: skip
     columns = settled_throughout(MODEL_COLUMNS, plan)
     candidates = rivals.value(config, plan.horizon_days, setting.settings.threads, columns)
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
@@ -190,7 +194,9 @@ def _value(setting: _Setting) -> Job:
 
 def _next_order(setting: _Setting) -> Job:
     plan = setting.plan("next_order")
-    history = OrderHistory(setting.settings, plan.horizon_days)
+    history = OrderHistory(
+        setting.settings, plan.horizon_days, members_max=setting.config.members_max
+    )
     candidates = rivals.next_order(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts, levels = next_order_forecasts(candidates, history, plan, setting.progress)
     board = setting.judge(leaderboard.NEXT_ORDER, forecasts, candidates, plan)

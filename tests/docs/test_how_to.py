@@ -4,6 +4,8 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from features.sources import facts, happenings
 from features.sources.mapping import TABLES, FileFormat, Mapping
 from programme.settings import Programme
 from serving.reports.console import console
+from training import candidates, models
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,11 +34,16 @@ def blocks(page: str) -> list[Block]:
 
 
 @pytest.fixture
-def untouched_table() -> Iterator[None]:
+def untouched_code() -> Iterator[None]:
     """Put back what a page changes in this process."""
     before = table.GROUPS, table.COLUMNS, table.ALL_COLUMNS
+    churn, kinds, places = candidates.churn, dict(models._WHERE), list(models.__path__)
     yield
     table.GROUPS, table.COLUMNS, table.ALL_COLUMNS = before
+    candidates.churn = churn
+    models.__path__[:] = places
+    for kind in set(models._WHERE) - set(kinds):
+        sys.modules.pop(f"training.models.{models._WHERE.pop(kind)[0]}", None)
 
 
 def called(commands: str) -> str:
@@ -71,12 +79,17 @@ def shows(printed: str, promised: str) -> None:
         assert re.search(pattern, seen), f"{line!r} is not in:\n{printed}"
 
 
-@pytest.mark.usefixtures("untouched_table")
-@pytest.mark.parametrize("page", ["map-your-data.md", "add-a-feature.md", "add-a-tag.md"])
+@pytest.mark.usefixtures("untouched_code")
+@pytest.mark.parametrize(
+    "page", ["map-your-data.md", "add-a-feature.md", "add-a-tag.md", "add-a-model.md"]
+)
 def test_a_page_runs_as_it_stands(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_template: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if page == "add-a-model.md":  # an empty registry takes seconds to make
+        (tmp_path / "var" / "made").mkdir(parents=True)
+        shutil.copy(mlflow_template, tmp_path / "var" / "made" / "mlflow.db")
     monkeypatch.setattr(console, "width", 400, raising=False)
     names: dict[str, Any] = {}
     printed, ran = "", {"bash": 0, "python": 0, "text": 0}

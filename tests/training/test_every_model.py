@@ -1,4 +1,8 @@
-"""What holds for every model, whatever it predicts."""
+"""What holds for every model, whatever it predicts.
+
+One small entry in `models/cases.py` brings a new kind under all of this; a kind of
+`training/models/__init__.py` without one fails here.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from programme.errors import InputRefused
-from tests.training.models.cases import CASES, Case, answers, assert_same, fit
+from tests.training.models.cases import CASES, Case, answers, assert_same, fit, share_among
 from tests.training.models.worlds import World, world
-from training.models import MODELS, load_model
+from training.models import MODELS, boosting, load_model
 from training.models.folder import ModelRefused
+
+# Rules of value: they repeat what was and learn nothing from what followed.
+RULES = ("past_spend",)
 
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 of_rows = pytest.mark.parametrize(
@@ -79,6 +87,39 @@ def test_the_same_seed_gives_the_same_model(
     again = fit(case, past)
 
     assert_same(answers(case, again, present), answers(case, model_of(case, fitted), present))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        for kind, case in CASES.items()
+        # Recommenders leave it to the library that multiplies their matrices.
+        if share_among(case.make(1), 1) or case.predicts == "products"
+    ],
+)
+def test_the_number_of_threads_does_not_matter(
+    kind: str, fitted: dict[str, Any], past: World, present: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[kind]
+    with threadpool_limits(1):
+        alone = answers(case, fitted[kind], present)
+    # So few rows would be left to one thread, and nothing would be tried.
+    monkeypatch.setattr(boosting, "ROWS_TO_SHARE_TRAINING", 0)
+    monkeypatch.setattr(boosting, "ROWS_TO_SHARE_PREDICTION", 0)
+
+    with threadpool_limits(2):
+        shared = answers(case, fit(case, past, num_threads=2), present)
+
+    assert_same(alone, shared)
+
+
+def test_threads_are_tried_of_every_model_that_has_them() -> None:
+    able = {kind for kind, case in CASES.items() if share_among(case.make(1), 2)}
+
+    # A mean has none of its own, but is made of models that do.
+    assert {"lightgbm", "value_gbm", "value_lstm", "value_mean"} <= able
+    assert "past_spend" not in able
 
 
 @every_model
@@ -161,6 +202,50 @@ def test_the_order_of_columns_and_further_columns_do_not_matter(
 
 
 @of_rows
+def test_a_member_of_whom_nothing_is_known_is_answered(
+    case: Case, fitted: dict[str, Any], present: World
+) -> None:
+    model, features = model_of(case, fitted), present.rows.features.copy()
+    features.iloc[3] = np.nan
+    weekly = present.rows.weekly
+    assert weekly is not None
+    nothing = weekly.copy()
+    nothing[3] = 0
+    rows = replace(present.rows, features=features, weekly=nothing)
+
+    said = answers(case, model, replace(present, rows=rows))
+
+    assert np.isfinite(said).all()
+    others = [n for n in range(len(said)) if n != 3]
+    straight = answers(case, model, present)
+    assert_same([said[n] for n in others], [straight[n] for n in others], within=1e-9)
+
+
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "products"])
+def test_products_and_members_it_never_saw_are_no_obstacle(
+    kind: str, fitted: dict[str, Any], past: World, present: World
+) -> None:
+    case, known = CASES[kind], present.products
+    first = present.rows.member_id[0]
+    odd = pd.DataFrame(
+        {"member_id": [first], "product_id": ["never sold before"], "purchase_days": [1],
+         "last_days": [1]}
+    )  # fmt: skip
+    strange = replace(present, products=pd.concat([known, odd], ignore_index=True))
+
+    said = answers(case, fitted[kind], strange)
+
+    sold = set(past.products["product_id"])
+    for member, listed in zip(present.rows.member_id, said, strict=True):
+        names = {product for product, _ in listed}
+        assert names <= sold | ({"never sold before"} if member == first else set())
+        assert np.isfinite([score for _, score in listed]).all()
+    # A member it never saw, who bought only what it never saw, gets an answer or none.
+    alone = replace(present.take(np.array([0])), products=odd)
+    assert len(answers(case, fitted[kind], alone)) == 1
+
+
+@of_rows
 def test_a_missing_column_is_named_when_fitting_and_when_asked(
     case: Case, fitted: dict[str, Any], present: World
 ) -> None:
@@ -229,10 +314,42 @@ def test_churn_of_all_or_of_none_is_refused(kind: str, outcome: float, past: Wor
         fit(CASES[kind], same)
 
 
-@pytest.mark.parametrize("kind", ["value_gbm", "value_lstm", "value_mean"])
-def test_a_window_without_any_spend_is_refused(kind: str, past: World) -> None:
-    with pytest.raises(InputRefused, match="the value of all 400 rows is 0"):
-        fit(CASES[kind], replace(past, value_cents=np.zeros(len(past.rows))))
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "value"])
+def test_a_window_without_any_spend_is_refused_or_taken_for_what_it_is(
+    kind: str, past: World, present: World
+) -> None:
+    # Whoever learns from outcomes must refuse; a rule has nothing to learn from them.
+    poor = replace(past, value_cents=np.zeros(len(past.rows)))
+    if kind in RULES:
+        assert_same(
+            answers(CASES[kind], fit(CASES[kind], poor), present),
+            answers(CASES[kind], fit(CASES[kind], past), present),
+        )
+        return
+
+    with pytest.raises(InputRefused, match=r"the value of all \d+ rows is 0"):
+        fit(CASES[kind], poor)
+
+
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "value"])
+def test_value_is_never_below_nothing(kind: str, fitted: dict[str, Any], present: World) -> None:
+    assert min(answers(CASES[kind], fitted[kind], present)) >= 0
+
+
+@pytest.mark.parametrize("kind", [k for k, case in CASES.items() if case.predicts == "products"])
+def test_one_product_that_everybody_bought_is_no_obstacle(
+    kind: str, past: World, present: World
+) -> None:
+    def bought(known: World) -> World:
+        members = list(known.rows.member_id)
+        one = pd.DataFrame({"member_id": members, "product_id": "bread", "purchase_days": 2,
+                            "last_days": 3})  # fmt: skip
+        return replace(known, products=one)
+
+    model = fit(CASES[kind], bought(past))
+
+    for listed in answers(CASES[kind], model, bought(present)):
+        assert {product for product, _ in listed} <= {"bread"}
 
 
 @pytest.mark.parametrize("odd", [2.0, np.nan])

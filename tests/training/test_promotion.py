@@ -190,6 +190,8 @@ class Present(Dataset):
     """The members of the job, at any day."""
 
     def at(self, as_of: date) -> Labelled:
+        # Of a large programme the job judged a sample: as many are the same members.
+        assert self.members_max == N
         rows = MemberRows(
             member_id=np.array([f"m{number:03d}" for number in range(N)], dtype=object),
             as_of=np.full(N, np.datetime64(as_of, "D")),

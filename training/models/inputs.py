@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from programme.errors import InputRefused
 from training.rows import MemberRows
 
+ROWS_PER_CHUNK = 16_384
 PRODUCT_COLUMNS = ("member_id", "product_id", "purchase_days", "last_days")
 
 
@@ -31,14 +32,18 @@ def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64
             f"{features.shape[1]} given. Nothing was computed. Build the features with the "
             "feature set the model was trained on, or train it again."
         )
+    values = np.empty((len(features), len(columns)), dtype=np.float64)
     try:
-        values = features.loc[:, list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+        # A piece at a time: pandas makes copies on the way, too large ones of large tables.
+        for first in range(0, len(features), ROWS_PER_CHUNK):
+            chunk = features.iloc[first : first + ROWS_PER_CHUNK].loc[:, list(columns)]
+            values[first : first + ROWS_PER_CHUNK] = chunk.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise InputRefused(
             f"A column of {', '.join(columns)} holds something that is not a number ({error}). "
             "Nothing was computed. Leave text columns out."
         ) from error
-    infinite = np.isinf(values).any(axis=0)
+    infinite = np.asarray(np.isinf(values).any(axis=0))
     if infinite.any():
         names = [name for name, bad in zip(columns, infinite, strict=True) if bad]
         raise InputRefused(

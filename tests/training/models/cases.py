@@ -1,4 +1,17 @@
-"""Every model, how it is made, and how to ask any of them the same question."""
+"""Every model, how it is made, and how to ask any of them the same question.
+
+A new kind of `training/models/__init__.py` gets one entry in CASES, small enough to learn in a
+tenth of a second, and with it every test of `test_every_model.py`; a kind without an entry fails
+there. What it predicts says how it is fitted and asked:
+
+- "churn": `fit(features, churned)`, `raw_score`, `contributions`;
+- "value": `fit(rows, value_cents)`, `predict(rows)`: cents, never below 0;
+- "products": `fit(products)`, `recommend(products, member_ids, k)`.
+
+A kind with another signature brings its own `fit` and `ask`: from (unfitted model, world) to a
+fitted model, and from (model, world) to one answer a member, in her place: a number, an array of
+numbers, or a tuple of (product, score). They call the model as the job does.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tests.training.models.worlds import World
+from training.models import MODELS
 from training.models.boosting import Trees
 from training.models.churn import ChurnModel, ReferenceChurn
 from training.models.classical import ClassicChurn, ClassicValue
@@ -30,10 +44,12 @@ K = 5
 
 @dataclass(frozen=True)
 class Case:
-    """One model: how to make it, and what it predicts."""
+    """One model: what it predicts, how to make it from a seed; how to use it, if in its own way."""
 
     predicts: Literal["churn", "value", "products", "order", "order as churn"]
     make: Callable[[int], Any]
+    fit: Callable[[Any, World], Any] | None = None
+    ask: Callable[[Any, World], list[Any]] | None = None
 
 
 CASES = {
@@ -76,8 +92,11 @@ CASES = {
 }
 
 
-def fit(case: Case, past: World, seed: int = 1) -> Any:
+def fit(case: Case, past: World, seed: int = 1, num_threads: int = 1) -> Any:
     model = case.make(seed)
+    share_among(model, num_threads)
+    if case.fit is not None:
+        return case.fit(model, past)
     if case.predicts == "churn":
         return model.fit(past.rows.features, past.churned)
     if case.predicts == "value":
@@ -89,8 +108,22 @@ def fit(case: Case, past: World, seed: int = 1) -> Any:
     return model.fit(past.products)
 
 
+def share_among(model: Any, num_threads: int) -> bool:
+    """Let a model, and those it is made of, work on so many threads; tell whether any can."""
+    can = hasattr(model, "num_threads")
+    if can:
+        model.num_threads = num_threads
+    for held in list(vars(model).values()):
+        for part in held.values() if isinstance(held, dict) else [held]:
+            if type(part) in set(MODELS.values()):
+                can = share_among(part, num_threads) or can
+    return can
+
+
 def answers(case: Case, model: Any, present: World) -> list[Any]:
     """Return what the model says of each member: numbers, or (product, score) by rank."""
+    if case.ask is not None:
+        return case.ask(model, present)
     if case.predicts == "churn":
         features = present.rows.features
         raw = model.raw_score(features)[:, None]
