@@ -114,6 +114,22 @@ def test_money_is_whole_cents_in_the_programmes_currency(client: TestClient) -> 
     assert score["value"]["exact"] is False
 
 
+def test_the_next_order_says_what_is_due_and_since_when(client: TestClient) -> None:
+    members = [f"m{number:03d}" for number in range(40)]
+
+    english = ask(client, *members).json()["scores"]
+    chinese = ask(client, *members, **{"Accept-Language": "zh"}).json()["scores"]
+
+    due = [one for score in english for one in score["next_order"]["due"]]
+    assert {one["overdue"] for one in due} == {True, False}
+    for one in due:
+        assert one["overdue"] == (one["due_on"] < AS_OF.isoformat())
+        assert one["label"].startswith("Overdue: " if one["overdue"] else "Needed about every ")
+    assert all("天前" in one["label"] for score in chinese for one in score["next_order"]["due"])
+    assert {score["next_order"]["exact"] for score in english} == {False}
+    assert None in {score["next_order"]["latest_on"] for score in english}
+
+
 @pytest.mark.parametrize(
     ("body", "header", "language", "start"),
     [
