@@ -1,4 +1,4 @@
-"""Which columns mean the same on the days learned from and on the day asked about."""
+"""Which columns mean the same on the days learned from and on later days."""
 
 import re
 from collections.abc import Sequence
@@ -9,26 +9,24 @@ from training.splits import Plan
 _WINDOW = re.compile(r"_(\d+)d$")
 
 
-def settled(
-    columns: Sequence[str], begins: date, learned_at: Sequence[date], asked_at: date
-) -> tuple[str, ...]:
-    """Leave out columns over windows that were longer than the history and no longer are.
+def settled(columns: Sequence[str], begins: date, learned_at: Sequence[date]) -> tuple[str, ...]:
+    """Leave out columns over windows that were longer than the history on most days.
 
     In a young programme "spend of the last 182 days" is all spend ever, on every day learned
-    from; on the day asked about it is half a year's, and nothing for members who came first. A
-    model has never seen such members: on CDNOW trees then expected 41 % too little of everybody.
+    from. On a later day it has grown with the history, or is half a year's and nothing for
+    members who came first. A model has seen neither: on CDNOW trees expected 41 % too little of
+    everybody, on Complete Journey too much.
 
     Parameters
     ----------
     columns : names; a window is the number of days a name ends in
     begins : day of the first purchase
     learned_at : days of the training rows
-    asked_at : day of the answers
     """
 
     def stays(name: str) -> bool:
         found = _WINDOW.search(name)
-        if found is None or (asked_at - begins).days <= int(found[1]):
+        if found is None:
             return True
         n_whole = sum((day - begins).days > int(found[1]) for day in learned_at)
         return 2 * n_whole >= len(learned_at)
@@ -37,7 +35,11 @@ def settled(
 
 
 def settled_throughout(columns: Sequence[str], plan: Plan) -> tuple[str, ...]:
-    """Leave out columns that are not settled on some day of a plan, so that all days compare."""
-    for asked_at in (*plan.judged, plan.serve):
-        columns = settled(columns, plan.begins, plan.train_as_ofs(asked_at), asked_at)
+    """Leave out columns that are not settled on a test day or the day of service.
+
+    Validation days come first and have the least history: to ask it of them too would leave a
+    young programme with hardly a window at all.
+    """
+    for asked_at in (*plan.test, plan.serve):
+        columns = settled(columns, plan.begins, plan.train_as_ofs(asked_at))
     return tuple(columns)

@@ -141,7 +141,7 @@ def _learned(home: Path, data: Data, progress: Progress) -> Learned:
     dataset = Dataset(settings, QUARTER, CONFIG.value.n_weeks, shorter)
     past = dataset.past(data.past)
     rows, _ = member_rows(snapshot.build(settings, data.as_of), CONFIG.value.n_weeks)
-    columns = settled(MODEL_COLUMNS, data_begins(settings), data.past, data.as_of)
+    columns = settled(MODEL_COLUMNS, data_begins(settings), data.past)
     everybody = rivals.value(CONFIG, QUARTER, settings.threads, columns)
     alone = tuple(c for c in everybody if not c.parts)
     models: dict[str, Any] = {}
