@@ -12,15 +12,17 @@ from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
 from training import labels, leaderboard, promotion, records, registry, splits, tracking
+from training.baskets import Baskets
 from training.bundle import Bundle, Target, facts_of
 from training.config import SplitConfig, TrainConfig
-from training.dataset import Baskets, Dataset
+from training.dataset import Dataset
 from training.forecasts import (
     Candidate,
     Forecasts,
     NothingToJudge,
     Progress,
     churn_forecasts,
+    fit_products,
     fit_value,
     product_forecasts,
     value_forecasts,
@@ -171,12 +173,13 @@ def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
     def job(setting: _Setting) -> Job:
         config, plan = setting.config, setting.plan(kind)
         baskets = Baskets(setting.settings, plan.horizon_days)
-        candidates = rivals.repeat(config) if kind == "repeat" else rivals.explore(config)
+        made = rivals.repeat if kind == "repeat" else rivals.explore
+        candidates = made(config, setting.settings.threads)
         yardstick = leaderboard.REPEAT if kind == "repeat" else leaderboard.EXPLORE
         forecasts = product_forecasts(kind, candidates, baskets, plan, setting.progress)
         board = setting.judge(yardstick, forecasts, candidates, plan)
         setting.progress(f"{kind}: learning {board.served} for service")
-        model = _named(candidates, board.served).make().fit(baskets.before(plan.serve))
+        model = fit_products(_named(candidates, board.served), baskets, plan, plan.serve)
         return Job(kind, yardstick, candidates, forecasts, board, model)
 
     return job

@@ -13,8 +13,9 @@ from tests.features.shop import AS_OF, MIDNIGHT, Till
 from tests.training.grocer import END
 from training import candidates as rivals
 from training import dataset as datasets
+from training.baskets import Baskets
 from training.config import TrainConfig
-from training.dataset import Baskets, Dataset, member_rows
+from training.dataset import Dataset, member_rows
 from training.labels import outcomes
 
 EARLIER, LATER = END - timedelta(days=84), END - timedelta(days=28)
