@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.snapshot import Snapshot
 from programme.errors import NotReady
 from programme.settings import Programme, Settings, open_programme
-from training import registry, surrogate
+from training import registry, shelf, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
 from training.population import Population, ProductLists, percentiles, product_lists
@@ -94,8 +94,8 @@ class Champions:
             churn_percentile=percentiles(probability),
             value_cents=value_cents,
             value_percentile=percentiles(value_cents),
-            repeat=_lists(self.repeat, products, members, "repeat"),
-            explore=_lists(self.explore, products, members, "explore"),
+            repeat=_lists(self.repeat, snapshot, products, members, "repeat"),
+            explore=_lists(self.explore, snapshot, products, members, "explore"),
         )
 
     def score(self, population: Population, member_ids: Sequence[str]) -> list[MemberScores]:
@@ -229,11 +229,17 @@ def _record(member: MemberScores) -> dict[str, Any]:
 
 
 def _lists(
-    champion: RegisteredModel | None, products: pd.DataFrame, members: pd.Index, reason: str
+    champion: RegisteredModel | None,
+    snapshot: Snapshot,
+    products: pd.DataFrame,
+    members: pd.Index,
+    reason: str,
 ) -> ProductLists | None:
     if champion is None or products.empty:
         return None
-    return product_lists(champion.bundle.model, products, members, reason)
+    facts = champion.bundle.facts
+    rules = shelf.read(snapshot.settings, snapshot.as_of, facts.age_restricted, facts.margin_weight)
+    return product_lists(champion.bundle.model, products, members, reason, rules)
 
 
 def _use_threads(champion: RegisteredModel, threads: int) -> None:

@@ -211,7 +211,8 @@ def list_figures(named: pd.DataFrame, truth: pd.DataFrame, before: pd.DataFrame)
             columns[f"{label}@{k}"] = judged[name]
     n_members = before["member_id"].nunique()
     share = before.groupby("product_id", observed=True).size() / n_members
-    bits = -np.log2(named["product_id"].map(share).fillna(1 / n_members).astype(np.float64))
+    known = named["product_id"].map(share).fillna(1 / n_members)
+    bits = pd.Series(-np.log2(known.to_numpy(dtype=np.float64)))
     figures = pd.DataFrame(columns)
     figures["novelty"] = bits.groupby(named["member_id"].to_numpy()).mean()
     figures["coverage"] = named["product_id"].nunique() / len(share)

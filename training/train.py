@@ -1,7 +1,7 @@
 """The job: split, learn, judge, register one version a target, promote it if it earned it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -198,17 +198,23 @@ def _keep(setting: _Setting, job: Job, trained_at: datetime) -> dict[str, Any]:
     setting.progress(f"{job.target}: registering")
     settings, board = setting.settings, job.board
     name = registry.name_of(job.target, setting.programme)
+    facts = facts_of(
+        job.model,
+        job.target,
+        board.horizon_days,
+        data_window=(board.plan.begins, board.plan.serve),
+        git_sha=tracking.git_sha(Path(__file__).parent),
+        grade=board.grade,
+        surrogate=job.surrogate,
+    )
+    if job.target in ("repeat", "explore"):
+        asked = setting.config.recommend
+        facts = replace(
+            facts, age_restricted=asked.age_restricted, margin_weight=asked.margin_weight
+        )
     content = Bundle(
         model=job.model,
-        facts=facts_of(
-            job.model,
-            job.target,
-            board.horizon_days,
-            data_window=(board.plan.begins, board.plan.serve),
-            git_sha=tracking.git_sha(Path(__file__).parent),
-            grade=board.grade,
-            surrogate=job.surrogate,
-        ),
+        facts=facts,
         calibration=job.calibration,
         surrogate=job.surrogate,
     )

@@ -158,7 +158,16 @@ def test_baskets_are_parted_at_the_as_of() -> None:
         before, after = baskets.before(AS_OF), baskets.after(AS_OF)
 
     assert before.to_dict("records") == [
-        {"member_id": "ann", "product_id": "tea", "purchase_days": 2, "last_days": 10}
+        {
+            "member_id": "ann",
+            "product_id": "tea",
+            "purchase_days": 2,
+            "last_days": 10,
+            "first_days": 40,
+            "purchase_days_28d": 1,
+            "purchase_days_84d": 2,
+            "purchase_days_182d": 2,
+        }
     ]
     assert after.to_numpy().tolist() == [["ann", "milk"], ["ann", "soap"], ["ann", "tea"]]
 

@@ -27,12 +27,14 @@ class ComplementRules:
     within_days : the target is bought first in so many days after the source
     lift_min : together in a basket more often than chance by this factor, strictly
     members_min : members who took up the target within those days, at least
+    ratio_min : strictly more of them than were to be expected by this factor
     members_max : members learned from; of more, evenly spaced ones
     """
 
     within_days: int = 60
     lift_min: float = 1.2
     members_min: int = 30
+    ratio_min: float = 1.0
     members_max: int = 20_000
 
 
@@ -64,14 +66,14 @@ def complements(
         When a column is missing or there are no rows.
     """
     rules = rules or ComplementRules()
-    member, product, product_ids, ago = _coded(days, rules.members_max)
+    member, product, product_ids, ago = _coded(days, rules)
     lift, similarity = _together(member, product, ago, len(product_ids))
     observed, expected = _sequences(member, product, ago, len(product_ids), rules.within_days)
     # Half a member more on both sides: a pair nobody followed has a ratio too.
     raw = (observed + 0.5) / (expected + 0.5)
     of_source = (observed.sum(axis=1) + 0.5) / (expected.sum(axis=1) + 0.5)
     ratio = raw / of_source[:, None]
-    kept = (observed >= rules.members_min) & (lift > rules.lift_min) & (ratio > 1)
+    kept = (observed >= rules.members_min) & (lift > rules.lift_min) & (ratio > rules.ratio_min)
     np.fill_diagonal(kept, val=False)
     if kinds is not None:
         named = kinds.set_axis(text(kinds.index)).reindex(product_ids).to_numpy(dtype=object)
@@ -97,7 +99,7 @@ def complements(
 
 
 def _coded(
-    days: pd.DataFrame, members_max: int
+    days: pd.DataFrame, rules: ComplementRules
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], pd.Index, NDArray[np.intp]]:
     """Return member and product numbers, the product_ids ascending, and days before as_of."""
     missing = [name for name in DAY_COLUMNS if name not in days.columns]
@@ -110,11 +112,16 @@ def _coded(
     members, member = np.unique(text(days["member_id"]).to_numpy(dtype=str), return_inverse=True)
     ids, product = np.unique(text(days["product_id"]).to_numpy(dtype=str), return_inverse=True)
     ago = days["days_ago"].to_numpy(dtype=np.intp)
-    if len(members) > members_max:
-        chosen = np.linspace(0, len(members) - 1, members_max).astype(int)
-        kept = np.isin(member, chosen)
-        member, product, ago = member[kept], product[kept], ago[kept]
-    return member, product, text(ids), ago
+    kept = np.ones(len(ago), dtype=np.bool_)
+    if len(members) > rules.members_max:
+        kept = np.isin(member, np.linspace(0, len(members) - 1, rules.members_max).astype(int))
+    # A product of fewer members can be in no pair of so many: leaving it out saves most of the
+    # work. Its lines leave their baskets, which another product of the day still stands for.
+    pairs = np.unique(member[kept] * len(ids) + product[kept]) % len(ids)
+    common = np.bincount(pairs, minlength=len(ids)) >= rules.members_min
+    kept &= common[product]
+    number = np.cumsum(common) - 1
+    return member[kept], number[product[kept]], text(ids[common]), ago[kept]
 
 
 def _together(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from training.models.inputs import product_rows
 from training.models.origin import Origin, some_origins
@@ -27,12 +28,12 @@ class _Part:
     scores: NDArray[np.float32]  # (n_signals, n_members, n_products)
     wanted: NDArray[np.bool_]
     n_wanted: Doubles
-    bought: object  # csr of shape (n_members, n_products)
+    bought: sparse.csr_matrix
 
     def recalls(self, weights: NDArray[np.float32]) -> Doubles:
         """Return each member's recall@10 under these weights."""
         vote = np.tensordot(weights, self.scores, axes=1).astype(np.float64)
-        row, column = best_unbought(vote, self.bought, LIST_LENGTH)  # type: ignore[arg-type]
+        row, column = best_unbought(vote, self.bought, LIST_LENGTH)
         found = np.bincount(row, self.wanted[row, column], minlength=len(self.wanted))
         return np.asarray(found / self.n_wanted)
 
@@ -87,8 +88,8 @@ def _drawn(rng: np.random.Generator, best: Doubles, *, near: bool) -> Doubles:
         drawn = np.where(swapped, rng.exponential(0.5, len(best)), moved)
     else:
         drawn = rng.exponential(0.5, len(best)) * (rng.random(len(best)) > LEFT_OUT)
-    drawn = np.round(drawn, 2)
-    return drawn if drawn.any() else best
+    rounded: Doubles = np.round(drawn, 2).astype(np.float64)
+    return rounded if rounded.any() else best
 
 
 def _parts(
@@ -100,7 +101,8 @@ def _parts(
     if len(members) > members_max:
         members = members[np.sort(rng.choice(len(members), members_max, replace=False))]
     wanted = signals.pool.purchases(found, members, np.ones(len(found)))
-    total = n_wanted.set_axis(text(n_wanted.index)).reindex(members).to_numpy(dtype=np.float64)
+    counts = n_wanted.set_axis(text(n_wanted.index)).reindex(members)
+    total: Doubles = np.asarray(counts, dtype=np.float64)
     parts = []
     for chunk in signals.chunks(_of(origin.before, members), members):
         rows = slice(chunk.start, chunk.start + chunk.bought.shape[0])
