@@ -662,8 +662,13 @@ def products(
             days[member, row["product_id"]].add(row["ago"])
     return pd.DataFrame(
         [
-            (*pair, len(own), min(own), max(own))
-            + tuple(sum(ago <= window for ago in own) for window in (28, 84, 182))
+            (
+                *pair,
+                len(own),
+                min(own),
+                max(own),
+                *(sum(ago <= window for ago in own) for window in (28, 84, 182)),
+            )
             for pair, own in sorted(days.items())
         ],
         columns=[

@@ -67,6 +67,8 @@ def complements(
     """
     rules = rules or ComplementRules()
     member, product, product_ids, ago = _coded(days, rules)
+    if not len(member):
+        return pd.DataFrame(columns=list(COLUMNS))
     lift, similarity = _together(member, product, ago, len(product_ids))
     observed, expected = _sequences(member, product, ago, len(product_ids), rules.within_days)
     # Half a member more on both sides: a pair nobody followed has a ratio too.
