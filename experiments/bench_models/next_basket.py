@@ -27,7 +27,7 @@ BASKETS_MIN, LINES_MIN = 5, 10
 # Ta-Feng tells the order of baskets and no dates: a fortnight apart, windows hold 2, 6 and 13.
 DAYS_PER_BASKET = 14
 WINDOWS = (28, 84, 182)
-NEVER_FADES = 1e7
+NEVER_FADES = 1e12
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,8 @@ LIST_LENGTH = 10
 SEARCH_MEMBERS = 800
 # A signal is left out of a draw with this chance: most good blends are of few.
 LEFT_OUT = 0.4
+# Standard errors of the gain over the given weights.
+DOUBT = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,12 @@ def searched_weights(
     draws: int,
     members_max: int,
 ) -> dict[str, float]:
-    """Return the weights with the best recall@10, mean over past days, of so many drawn ones.
+    """Return the weights with the best recall@10, mean over members, of so many drawn ones.
 
     Parameters
     ----------
     origins : past days, each with what was bought in the window that followed
-    start : weights to beat; they stay where no draw does
+    start : weights to beat; they stay where no draw surely does
     seed, draws : of the random search; half the draws are near the best found so far
     members_max : judged per past day; of more, a seeded sample
 
@@ -65,19 +67,25 @@ def searched_weights(
     rng = np.random.default_rng(seed)
     days = [_parts(origin, recipe, rng, members_max) for origin in origins]
 
-    def recall(weights: Doubles) -> float:
+    def recalls(weights: Doubles) -> Doubles:
         single = weights.astype(np.float32)
-        per_day = [np.concatenate([part.recalls(single) for part in day]) for day in days if day]
-        return float(np.mean([np.mean(day) for day in per_day]))
+        return np.concatenate([part.recalls(single) for day in days for part in day])
 
     best = np.array([start.get(name, 0.0) for name in NAMES])
-    reached = recall(best)
+    given = reached = recalls(best)
     for number in range(draws):
         drawn = _drawn(rng, best, near=number % 2 == 1)
-        found = recall(drawn)
-        if found > reached:
+        found = recalls(drawn)
+        # The best of many draws is lucky as well: it has to be better than what was given by
+        # more than the members' differences leave in doubt.
+        if found.mean() > reached.mean() and _surely_above(found, given):
             best, reached = drawn, found
     return {name: float(weight) for name, weight in zip(NAMES, best, strict=True) if weight}
+
+
+def _surely_above(found: Doubles, given: Doubles) -> bool:
+    gain = found - given
+    return bool(gain.mean() > DOUBT * gain.std() / np.sqrt(len(gain)))
 
 
 def _drawn(rng: np.random.Generator, best: Doubles, *, near: bool) -> Doubles:

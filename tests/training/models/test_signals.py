@@ -1,5 +1,8 @@
 """The signals for new products, their blend and their ranking: arithmetic by hand, then laws."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,14 +102,15 @@ def test_a_reason_names_a_purchase_of_the_member_herself() -> None:
 def test_what_is_barred_is_named_to_nobody_and_another_takes_its_place(kind: str) -> None:
     products = baskets(MEMBERS, seed=5)
     recipe = Recipe(n_items=50, l2=30.0)
-    model = {
+    made: dict[str, Callable[[], Any]] = {
         "blend": lambda: Blend(recipe=recipe).fit(products),
         "ranker": lambda: ExploreRanker(seed=1, recipe=recipe, n_candidates=20).fit(
             products, [origin(products)]
         ),
         "popularity": lambda: Popularity().fit(products),
         "habit": lambda: Habit().fit(products),
-    }[kind]()
+    }
+    model = made[kind]()
     open_ = model.recommend(products, list(MEMBERS[:30]), 3)
     barred = set(open_["product_id"].unique()[:2])
 
