@@ -16,10 +16,15 @@ _BOUGHT = f"""known_at < {{midnight}} and occurred_at < {{midnight}}
     and source_key is not null and product_id is not null and not {rollups.RETURNED}"""
 _PRODUCTS = """
     select member_id, product_id, cast(count(*) as integer) as purchase_days,
-           cast(min(date_diff('day', bought_on, {day})) as integer) as last_days
+           cast(min(days_ago) as integer) as last_days,
+           cast(max(days_ago) as integer) as first_days,
+           cast(count(*) filter (where days_ago <= 28) as integer) as purchase_days_28d,
+           cast(count(*) filter (where days_ago <= 84) as integer) as purchase_days_84d,
+           cast(count(*) filter (where days_ago <= 182) as integer) as purchase_days_182d
     from (
-        select member_id, product_id, bought_on from ({bought})
-        group by member_id, product_id, bought_on having sum(sign) > 0
+        select member_id, product_id, date_diff('day', bought_on, {day}) as days_ago
+        from ({bought})
+        group by member_id, product_id, days_ago having sum(sign) > 0
     )
     group by member_id, product_id order by member_id, product_id"""
 WEEKLY_CHANNELS = ("orders", "net_cents", "discount_cents", "returned_cents")
@@ -77,7 +82,14 @@ def feature_set(columns: tuple[str, ...], *, n_weeks: int = 0, products: bool = 
     return hashlib.sha256(" ".join(" ".join(parts).split()).encode()).hexdigest()[:16]
 
 
-def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str, local: Clock) -> str:
+def products_sql(
+    lake: Lake,
+    manifest: Manifest,
+    as_of: date,
+    timezone: str,
+    local: Clock,
+    kinds: str | None = None,
+) -> str:
     """Return a SELECT of what each member bought before `as_of`, one row per product.
 
     Reads the lines themselves: a rollup by member and product would be as long as they are.
@@ -86,10 +98,16 @@ def products_sql(lake: Lake, manifest: Manifest, as_of: date, timezone: str, loc
     Parameters
     ----------
     local : the programme's wall clock for these lines
+    kinds : a SELECT of product_id and what it is counted as, such as its category; others are
+        left out. None counts products as themselves.
     """
     in_time = _BOUGHT.format(midnight=identities.midnight_sql(as_of, timezone))
+    rows, item = lake.rows_sql("purchases", manifest), "product_id"
+    if kinds is not None:
+        rows = f"select * from ({rows}) join ({kinds}) using (product_id)"
+        item = "kind as product_id"
     bought = f"""
-        select source, source_key, product_id, sign,
+        select source, source_key, {item}, sign,
                cast({local("occurred_at")} as date) as bought_on
-        from ({lake.rows_sql("purchases", manifest)}) where {in_time}"""
+        from ({rows}) where {in_time}"""
     return _PRODUCTS.format(bought=identities.with_member(bought), day=f"date '{as_of}'")

@@ -24,7 +24,9 @@ from programme.errors import InputRefused, NotReady
 from programme.files import sync_file, sync_folder, write_durably, write_json
 from programme.settings import Programme, Settings, open_programme
 
-FEATURES, PRODUCTS, META = "features.parquet", "products.parquet", "meta.json"
+FEATURES, META = "features.parquet", "meta.json"
+# Named anew when its columns change: a snapshot may lie there from earlier code.
+PRODUCTS = "bought.parquet"
 REFERENCE = "reference.json"
 # When newer rows touch a larger share of the members, everything is computed anew, with reference
 # tables of its own: a backfilled year must not be judged by the season of the sample before it.
@@ -92,8 +94,9 @@ class Snapshot:
 
         Returns
         -------
-        DataFrame with member_id, product_id, purchase_days (distinct days) and last_days (days
-        since the last of them), ordered by member_id and product_id
+        DataFrame with member_id, product_id, purchase_days (distinct days), last_days and
+        first_days (days since the last and the first of them), purchase_days_28d, _84d and
+        _182d (those of the last 4, 12 and 26 weeks), ordered by member_id and product_id
         """
         path = self.path / PRODUCTS
         if not path.exists():

@@ -49,6 +49,7 @@ class ModelFacts:
     git_sha : commit of the code that trained it
     n_weeks : weeks of history it reads beside the columns; 0 if none
     grade : as the leaderboard gave it
+    age_restricted, margin_weight : rules before a product is named; see `training.shelf`
     """
 
     target: Target
@@ -60,17 +61,21 @@ class ModelFacts:
     git_sha: str
     n_weeks: int = 0
     grade: str = ""
+    age_restricted: tuple[str, ...] = ()
+    margin_weight: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         days = {"data_from": self.data_from.isoformat(), "data_until": self.data_until.isoformat()}
-        return {**asdict(self), "columns": list(self.columns), **days}
+        texts = {"columns": list(self.columns), "age_restricted": list(self.age_restricted)}
+        return {**asdict(self), **texts, **days}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "ModelFacts":
         """Make it again from `to_dict`."""
         days = {name: date.fromisoformat(facts[name]) for name in ("data_from", "data_until")}
-        return cls(**{**facts, **days, "columns": tuple(facts["columns"])})
+        texts = {name: tuple(facts.get(name, ())) for name in ("columns", "age_restricted")}
+        return cls(**{**facts, **days, **texts})
 
 
 def facts_of(

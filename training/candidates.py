@@ -5,18 +5,25 @@ from dataclasses import replace
 from features.table import MODEL_COLUMNS
 from training.config import TrainConfig
 from training.forecasts import Candidate
+from training.models.blend import Blend
 from training.models.churn import CHURN_TREES, ChurnModel, reference_churn
 from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
+from training.models.habit import Habit, RepeatRanker
 from training.models.hazard import HAZARD_TREES, Hazard, HazardChurn
+from training.models.neighbours import MemberNeighbours
 from training.models.order_rules import ClassicOrder, GapRule, PaceRule
+from training.models.ranker import ExploreRanker
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
+from training.models.signals import Recipe
 from training.models.value_gbm import Objective, ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
 from training.models.value_stack import ValueStack
 
+# Days: so long that an age of years changes no count of purchase days by a thousandth.
+NEVER_FADES = 1e7
 # Recency, frequency, value and rhythm: what an analyst's first model reads.
 REFERENCE_COLUMNS = (
     "recency_days", "tenure_days", "purchase_days",
@@ -210,19 +217,47 @@ def shorter_horizons(config: TrainConfig, horizon_days: int) -> tuple[int, ...]:
     return tuple(sorted({days for days in wanted if days < horizon_days}))
 
 
-def repeat(config: TrainConfig) -> tuple[Candidate, ...]:
+def repeat(config: TrainConfig, threads: int = 1) -> tuple[Candidate, ...]:
     """Return the candidates for products bought before."""
-    half_life = config.recommend.half_life_days
+    asked = config.recommend
     return (
         Candidate("repeat_popularity", "rule", RepeatPopularity),
-        Candidate("personal_frequency", "model", lambda: PersonalFrequency(half_life)),
+        Candidate("purchase_days", "rule", lambda: PersonalFrequency(NEVER_FADES)),
+        Candidate("personal_frequency", "model", lambda: PersonalFrequency(asked.half_life_days)),
+        Candidate("habit", "model", lambda: Habit(asked.habit_half_life_days, asked.letting_go)),
+        Candidate(
+            "repeat_ranker",
+            "model",
+            lambda: RepeatRanker(
+                seed=config.seed,
+                half_life_days=asked.habit_half_life_days,
+                members_max=asked.members_max,
+                num_threads=threads,
+            ),
+        ),
     )
 
 
-def explore(config: TrainConfig) -> tuple[Candidate, ...]:
+def explore(config: TrainConfig, threads: int = 1) -> tuple[Candidate, ...]:
     """Return the candidates for products never bought."""
-    n_items = config.recommend.n_items
+    asked = config.recommend
+    recipe = Recipe(n_items=asked.n_items)
+
+    def ranker() -> ExploreRanker:
+        return ExploreRanker(
+            seed=config.seed,
+            recipe=recipe,
+            members_max=asked.members_max,
+            draws=asked.draws,
+            num_threads=threads,
+        )
+
     return (
-        Candidate("popularity", "rule", lambda: Popularity(n_items)),
-        Candidate("ease", "model", lambda: EASE(n_items)),
+        Candidate("popularity", "rule", lambda: Popularity(asked.n_items)),
+        Candidate("ease", "model", lambda: EASE(asked.n_items)),
+        Candidate("member_neighbours", "model", lambda: MemberNeighbours(asked.n_items)),
+        Candidate(
+            "blend", "model", lambda: Blend(recipe=recipe, draws=asked.draws, seed=config.seed)
+        ),
+        Candidate("explore_ranker", "model", ranker),
     )

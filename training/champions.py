@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.snapshot import Snapshot
 from programme.errors import NotReady
 from programme.settings import Programme, Settings, open_programme
-from training import registry, surrogate
+from training import registry, shelf, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
 from training.population import Population, ProductLists, orders, percentiles, product_lists
@@ -117,8 +117,8 @@ class Champions:
             value_percentile=percentiles(value_cents),
             value_interval=intervals.apply(value_cents) if intervals else None,
             historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
-            repeat=_lists(self.repeat, products, members, "repeat"),
-            explore=_lists(self.explore, products, members, "explore"),
+            repeat=_lists(self.repeat, snapshot, products, members, "repeat"),
+            explore=_lists(self.explore, snapshot, products, members, "explore"),
             orders=orders(self.next_order.bundle.model, rows, snapshot, members)
             if self.next_order
             else None,
@@ -287,11 +287,17 @@ def _order_record(score: NextOrderScore | None) -> dict[str, Any]:
 
 
 def _lists(
-    champion: RegisteredModel | None, products: pd.DataFrame, members: pd.Index, reason: str
+    champion: RegisteredModel | None,
+    snapshot: Snapshot,
+    products: pd.DataFrame,
+    members: pd.Index,
+    reason: str,
 ) -> ProductLists | None:
     if champion is None or products.empty:
         return None
-    return product_lists(champion.bundle.model, products, members, reason)
+    facts = champion.bundle.facts
+    rules = shelf.read(snapshot.settings, snapshot.as_of, facts.age_restricted, facts.margin_weight)
+    return product_lists(champion.bundle.model, products, members, reason, rules)
 
 
 def _use_threads(champion: RegisteredModel, threads: int) -> None:

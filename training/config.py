@@ -52,9 +52,20 @@ class ValueConfig(_Section):
 class RecommendConfig(_Section):
     """Products to buy again, and products to try."""
 
-    split: SplitConfig = SplitConfig(tests=2, validations=1, train_max=1)
+    # Rankers learn from whole windows a horizon apart.
+    split: SplitConfig = SplitConfig(tests=2, validations=1, step_days=28, train_max=2)
     n_items: Positive = 3_000
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    habit_half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    # How fast a product is let go whose own gap has passed, per gap.
+    letting_go: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    # Weights tried for the blend, and members learned from per past day.
+    draws: Annotated[int, Field(ge=0)] = 30
+    members_max: Positive = 1_500
+    # Categories, product types or departments that may not be offered, in any case of letters.
+    age_restricted: tuple[str, ...] = ()
+    # How much a margin moves a place in the list: 0 leaves the order to what members want.
+    margin_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
 class NextOrderConfig(_Section):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features import snapshot, table
 from programme.settings import Settings
-from training.labels import Outcomes, bought_products, outcomes
+from training.labels import Outcomes, outcomes
 from training.rows import MemberRows
 
 _SAMPLE_KEY = "perennial:sample"  # sixteen bytes, as the hash wants them
@@ -126,28 +126,6 @@ class Dataset:
             np.concatenate([part.horizon_cents for part in parts]),
             np.concatenate([part.next_days for part in parts]),
         )
-
-
-class Baskets:
-    """What members had bought at an as_of, and what they bought next."""
-
-    def __init__(self, settings: Settings, horizon_days: int) -> None:
-        self.settings = settings
-        self.horizon_days = horizon_days
-
-    def before(self, as_of: date) -> pd.DataFrame:
-        """Return member_id, product_id, purchase_days, last_days: everything bought before."""
-        return snapshot.build(self.settings, as_of).products()
-
-    def after(self, as_of: date) -> pd.DataFrame:
-        """Return member_id and product_id: everything bought within the horizon."""
-        version = snapshot.build(self.settings, as_of).lake_version
-        return bought_products(self.settings, as_of, self.horizon_days, version)
-
-    def active(self, as_of: date) -> npt.NDArray[np.object_]:
-        """Return the members who bought lately."""
-        features = snapshot.build(self.settings, as_of).features()
-        return np.asarray(features.index[features["population"] == "active"], dtype=object)
 
 
 def member_rows(

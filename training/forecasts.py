@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from programme.errors import InputRefused
-from training.dataset import Baskets, Dataset, Labelled
+from training.baskets import Baskets
+from training.dataset import Dataset, Labelled
 from training.metrics import covered, judge_members
 from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
@@ -65,10 +66,13 @@ class Forecasts:
     frame : one row per judged as_of and member: as_of, member_id, active, truth, then one column
         per candidate; of recommendations, `truth` is the best recall the list could reach
     calibrations : churn only; per as_of and candidate, fitted on the as_of a horizon earlier
+    lists : recommendations only; further figures of each list, one row per as_of, member and
+        candidate: as_of, member_id, candidate, then a column per figure
     """
 
     frame: pd.DataFrame
     calibrations: Mapping[tuple[date, str], PlattCalibration]
+    lists: pd.DataFrame | None = None
 
     def at(self, as_ofs: tuple[date, ...]) -> pd.DataFrame:
         """Return the rows judged at the given as_ofs."""
@@ -222,12 +226,14 @@ def product_forecasts(
     -----
     Repeat is judged on products bought before and bought again; explore on products never bought
     before. A member with none of them in the window is left out: there was nothing to find.
+    `history` are the products she had bought. A candidate that learns from origins is given the
+    training as_ofs of the plan, whose windows end by the day it is judged at.
 
     Raises
     ------
     NothingToJudge : if that leaves nobody.
     """
-    frames = []
+    frames, lists = [], []
     for as_of in plan.judged:
         progress(f"{kind}: learning for {as_of}")
         before = baskets.before(as_of)
@@ -240,21 +246,54 @@ def product_forecasts(
                 "trained for it. Check that the product column is filled over the whole history."
             )
         members = sorted(truth["member_id"].unique())
-        active = set(baskets.active(as_of))
-        frame = pd.DataFrame(
-            {
-                "as_of": np.full(len(members), np.datetime64(as_of, "D")),
-                "member_id": members,
-                "active": [member in active for member in members],
-            }
-        )
+        frame = _members(as_of, members, before, set(baskets.active(as_of)))
         for candidate in candidates:
-            named = candidate.make().fit(before).recommend(before, members, LIST_LENGTH)
+            model = fit_products(candidate, baskets, plan, as_of)
+            named = model.recommend(before, members, LIST_LENGTH)
             judged = judge_members(named, truth, LIST_LENGTH).reindex(members)
             frame["truth"] = judged["recall_possible"].to_numpy()
             frame[candidate.name] = judged["recall"].to_numpy()
+            figures = list_figures(named, truth, before).reindex(members)
+            lists.append(
+                figures.reset_index(names="member_id").assign(
+                    as_of=np.datetime64(as_of, "D"), candidate=candidate.name
+                )
+            )
         frames.append(frame)
-    return Forecasts(pd.concat(frames, ignore_index=True), {})
+    return Forecasts(pd.concat(frames, ignore_index=True), {}, pd.concat(lists, ignore_index=True))
+
+
+def fit_products(candidate: Candidate, baskets: Baskets, plan: Plan, as_of: date) -> Any:
+    """Fit a recommender for one day; one that learns from origins gets the days of the plan."""
+    model = candidate.make()
+    if not getattr(model, "learns_from_origins", False):
+        return model.fit(baskets.before(as_of))
+    origins = [baskets.origin(day) for day in plan.train_as_ofs(as_of)]
+    return model.fit(baskets.before(as_of), origins, baskets.items(as_of))
+
+
+def list_figures(named: pd.DataFrame, truth: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return further figures of each member's list, indexed by member_id, one column a figure.
+
+    Returns
+    -------
+    DataFrame with recall, nDCG and hit at 5 and 10, `novelty` (mean of -log2 of the share of
+    members who have a named product, in bits; NaN for an empty list) and `coverage` (share of
+    the products ever bought that are named to anybody; the same for all)
+    """
+    columns = {}
+    for k in (5, LIST_LENGTH):
+        judged = judge_members(named, truth, k)
+        for name, label in (("recall", "recall"), ("ndcg", "nDCG"), ("hit", "hit")):
+            columns[f"{label}@{k}"] = judged[name]
+    n_members = before["member_id"].nunique()
+    share = before.groupby("product_id", observed=True).size() / n_members
+    known = named["product_id"].map(share).fillna(1 / n_members)
+    bits = pd.Series(-np.log2(known.to_numpy(dtype=np.float64)))
+    figures = pd.DataFrame(columns)
+    figures["novelty"] = bits.groupby(named["member_id"].to_numpy()).mean()
+    figures["coverage"] = named["product_id"].nunique() / len(share)
+    return figures
 
 
 def wanted_products(
@@ -272,6 +311,20 @@ def wanted_products(
     seen = known["member_id"].isin(before["member_id"].unique())
     wanted = (known["_merge"] == "both") == (kind == "repeat")
     return known.loc[seen & wanted, pair]
+
+
+def _members(
+    as_of: date, members: list[str], before: pd.DataFrame, active: set[str]
+) -> pd.DataFrame:
+    history = before.groupby("member_id", observed=True).size()
+    return pd.DataFrame(
+        {
+            "as_of": np.full(len(members), np.datetime64(as_of, "D")),
+            "member_id": members,
+            "active": [member in active for member in members],
+            "history": history.reindex(members).to_numpy(),
+        }
+    )
 
 
 def _frame(as_of: date, present: Labelled, truth: npt.NDArray[np.float64]) -> pd.DataFrame:

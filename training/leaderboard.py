@@ -17,6 +17,8 @@ from training.splits import Plan
 
 # Fewer rows than this in a population and its figures say nothing.
 ROWS_MIN = 30
+# Recommendations are judged apart by how many products a member had bought.
+HISTORIES = (("short", 1, 20), ("middle", 21, 100), ("long", 101, np.inf))
 
 
 @dataclass(frozen=True)
@@ -306,8 +308,14 @@ def headline(frame: pd.DataFrame) -> pd.DataFrame:
 def _populations(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the populations that are large enough to be judged, the headline first."""
     judged, dormant = headline(frame), frame[~frame["active"]]
+    others = [("dormant", dormant)]
+    if "history" in frame.columns:
+        others += [
+            (f"{name} history", judged[judged["history"].between(low, high)])
+            for name, low, high in HISTORIES
+        ]
     first = ("all" if judged is frame else "active", judged)
-    return [first, ("dormant", dormant)] if len(dormant) >= ROWS_MIN else [first]
+    return [first, *((name, rows) for name, rows in others if len(rows) >= ROWS_MIN)]
 
 
 def _standing(
@@ -334,10 +342,21 @@ def _standing(
         for label, (truth, suffix, metric) in yardstick.details.items():
             told = rows[["as_of"]].assign(truth=rows[truth], told=rows[f"{name}{suffix}"])
             figures[label] = _mean(metric, told, "told")
+        figures |= _of_lists(forecasts, rows, name)
         gain = Interval.of(observed[name] - observed[rival], drawn[name] - drawn[rival])
         entries.append(Entry(name, candidate.role, figures, None if name == rival else gain))
     entries.sort(key=lambda entry: -entry.metrics[yardstick.primary])
     return Standing(population, len(rows), float(rows["truth"].mean()), tuple(entries))
+
+
+def _of_lists(forecasts: Forecasts, rows: pd.DataFrame, name: str) -> dict[str, float]:
+    """Return further figures of a recommender's lists to these members, means over as_ofs."""
+    if forecasts.lists is None:
+        return {}
+    own = forecasts.lists[forecasts.lists["candidate"] == name].drop(columns="candidate")
+    asked = rows[["as_of", "member_id"]].merge(own, on=["as_of", "member_id"])
+    means = asked.drop(columns="member_id").groupby("as_of").mean().mean()
+    return {str(label): float(figure) for label, figure in means.items()}
 
 
 def _as_probability(

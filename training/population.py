@@ -15,9 +15,12 @@ from training.models import replenishment
 from training.models.replenishment import DueLists
 from training.rows import MemberRows
 from training.scores import NextOrderScore, ProductScore
+from training.shelf import CONSIDERED, Shelf
 
 NEXT_PRODUCTS = 10
 BOUGHT_FACTS = ("purchase_days", "last_days")
+# Purchase days from which the gap between them is a rhythm.
+RHYTHM_DAYS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +31,17 @@ class ProductLists:
     ----------
     starts : array of shape (n_members + 1,); member i owns rows `starts[i]:starts[i + 1]`
     product_id, score : arrays of shape (n_rows,), in order of member, then rank
+    reason : code of why each is named, array of shape (n_rows,)
     facts : more to say of each row, arrays of shape (n_rows,)
-    reason : code of why
+    because : what the reason is about, array of shape (n_rows,) of text; empty: about nothing
     """
 
     starts: NDArray[np.intp]
     product_id: NDArray[np.object_]
     score: NDArray[np.float64]
+    reason: NDArray[np.object_]
     facts: Mapping[str, NDArray[np.float64]]
-    reason: str
+    because: NDArray[np.object_]
 
     def of(self, position: int) -> tuple[ProductScore, ...]:
         """Return the products of the member at a position, best first."""
@@ -46,11 +51,20 @@ class ProductLists:
                 product_id=self.product_id[row],
                 rank=row - first + 1,
                 score=float(self.score[row]),
-                reason=self.reason,
-                parameters={name: float(values[row]) for name, values in self.facts.items()},
+                reason=str(self.reason[row]),
+                parameters=self._parameters(row),
             )
             for row in range(first, end)
         )
+
+    def _parameters(self, row: int) -> dict[str, float | str]:
+        """Return the facts of one row that are known."""
+        known: dict[str, float | str] = {
+            name: float(values[row])
+            for name, values in self.facts.items()
+            if np.isfinite(values[row])
+        }
+        return known | ({"because": str(self.because[row])} if self.because[row] else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,30 +155,37 @@ def percentiles(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def product_lists(
-    model: Any, products: pd.DataFrame, members: pd.Index, reason: str
+    model: Any, products: pd.DataFrame, members: pd.Index, reason: str, shelf: Shelf
 ) -> ProductLists:
-    """Ask a recommender about every member.
+    """Ask a recommender about every member, and name only what may be named.
 
     Parameters
     ----------
     model : with `recommend`
     products : as `Snapshot.products` returns them
     members : member_ids in the order the lists are wanted
-    reason : "repeat" for products bought before, whose days are kept, or "explore"
+    reason : "repeat" for products bought before, whose days are kept, or "explore" where the
+        model gives none of its own
+    shelf : what is out of stock or age-restricted, what things are called and what they earn
     """
-    named = model.recommend(products, list(members), NEXT_PRODUCTS)
-    owner = members.get_indexer(named["member_id"])
+    asked = NEXT_PRODUCTS * (CONSIDERED if shelf.weighs else 1)
+    named = shelf.weighed(
+        model.recommend(products, list(members), asked, shelf.barred), NEXT_PRODUCTS
+    )
+    owner = members.get_indexer(pd.Index(named["member_id"]))
+    codes = named.get("reason", pd.Series(reason, index=named.index)).to_numpy(dtype=object)
     facts: dict[str, NDArray[np.float64]] = {}
     if reason == "repeat":
-        keys = ["member_id", "product_id"]
-        bought = named[keys].merge(products, how="left", on=keys)
-        facts = {name: bought[name].to_numpy(dtype=np.float64) for name in BOUGHT_FACTS}
+        facts = _habits(named, products)
+        codes = np.where(np.isfinite(facts["gap_days"]), "rhythm", codes)
+    about = named.get("because", pd.Series("", index=named.index)).astype("str")
     return ProductLists(
         starts=np.searchsorted(owner, np.arange(len(members) + 1)),
         product_id=named["product_id"].to_numpy(dtype=object),
         score=named["score"].to_numpy(dtype=np.float64),
+        reason=codes,
         facts=facts,
-        reason=reason,
+        because=np.array([shelf.names.get(name, name) for name in about], dtype=object),
     )
 
 
@@ -187,3 +208,20 @@ def orders(model: Any, rows: MemberRows, snapshot: Snapshot, members: pd.Index) 
         bought_by=1 - told.silence[:, DAYS_PER_WEEK - 1 :: DAYS_PER_WEEK],
         due=None if dated is None else DueLists.of(dated, members),
     )
+
+
+def _habits(named: pd.DataFrame, products: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return how often and when each named product was bought, and the gap between if it has one.
+
+    A gap is worth saying from the third purchase day on.
+    """
+    keys = ["member_id", "product_id"]
+    bought = named[keys].merge(products, how="left", on=keys)
+    facts = {name: bought[name].to_numpy(dtype=np.float64) for name in BOUGHT_FACTS}
+    days = facts["purchase_days"]
+    span = np.full(len(bought), np.nan)
+    if "first_days" in bought.columns:
+        span = bought["first_days"].to_numpy(dtype=np.float64) - facts["last_days"]
+    return facts | {
+        "gap_days": np.where(days >= RHYTHM_DAYS, span / np.maximum(days - 1, 1), np.nan)
+    }

@@ -11,9 +11,10 @@ from features import snapshot
 from programme.errors import PerennialError
 from programme.settings import Settings
 from training import leaderboard, registry
+from training.baskets import Baskets
 from training.bundle import Bundle, Target
 from training.config import TrainConfig
-from training.dataset import Baskets, Dataset, member_rows
+from training.dataset import Dataset, member_rows
 from training.forecasts import LIST_LENGTH, Candidate, Forecasts, wanted_products
 from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick

@@ -12,9 +12,10 @@ from features import snapshot
 from programme.errors import PerennialError
 from programme.settings import Settings, open_programme
 from training import leaderboard, records, registry
+from training.baskets import Baskets
 from training.bundle import Bundle, Target
 from training.config import TrainConfig
-from training.dataset import Baskets, Dataset, member_rows
+from training.dataset import Dataset, member_rows
 from training.drift import column_drift, psi
 from training.forecasts import Progress, wanted_products
 from training.intervals import Interval, resampled

@@ -1,7 +1,7 @@
 """The job: split, learn, judge, register one version a target, promote it if it earned it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -13,15 +13,17 @@ from programme.errors import InputRefused
 from programme.settings import Programme, Settings, open_programme
 from training import candidates as rivals
 from training import card, labels, leaderboard, promotion, records, registry, splits, tracking
+from training.baskets import Baskets
 from training.bundle import Bundle, Target, facts_of
 from training.config import SplitConfig, TrainConfig
-from training.dataset import Baskets, Dataset
+from training.dataset import Dataset
 from training.forecasts import (
     Candidate,
     Forecasts,
     NothingToJudge,
     Progress,
     churn_forecasts,
+    fit_products,
     fit_value,
     intervals,
     product_forecasts,
@@ -210,12 +212,13 @@ def _products(kind: Literal["repeat", "explore"]) -> Callable[[_Setting], Job]:
     def job(setting: _Setting) -> Job:
         config, plan = setting.config, setting.plan(kind)
         baskets = Baskets(setting.settings, plan.horizon_days)
-        candidates = rivals.repeat(config) if kind == "repeat" else rivals.explore(config)
+        made = rivals.repeat if kind == "repeat" else rivals.explore
+        candidates = made(config, setting.settings.threads)
         yardstick = leaderboard.REPEAT if kind == "repeat" else leaderboard.EXPLORE
         forecasts = product_forecasts(kind, candidates, baskets, plan, setting.progress)
         board = setting.judge(yardstick, forecasts, candidates, plan)
         setting.progress(f"{kind}: learning {board.served} for service")
-        model = _named(candidates, board.served).make().fit(baskets.before(plan.serve))
+        model = fit_products(_named(candidates, board.served), baskets, plan, plan.serve)
         return Job(kind, yardstick, candidates, forecasts, board, model)
 
     return job
@@ -237,17 +240,23 @@ def _keep(
     setting.progress(f"{job.target}: registering")
     settings, board = setting.settings, job.board
     name = registry.name_of(job.target, setting.programme)
+    facts = facts_of(
+        job.model,
+        job.target,
+        board.horizon_days,
+        data_window=(board.plan.begins, board.plan.serve),
+        git_sha=tracking.git_sha(Path(__file__).parent),
+        grade=board.grade,
+        surrogate=job.surrogate,
+    )
+    if job.target in ("repeat", "explore"):
+        asked = setting.config.recommend
+        facts = replace(
+            facts, age_restricted=asked.age_restricted, margin_weight=asked.margin_weight
+        )
     content = Bundle(
         model=job.model,
-        facts=facts_of(
-            job.model,
-            job.target,
-            board.horizon_days,
-            data_window=(board.plan.begins, board.plan.serve),
-            git_sha=tracking.git_sha(Path(__file__).parent),
-            grade=board.grade,
-            surrogate=job.surrogate,
-        ),
+        facts=facts,
         calibration=job.calibration,
         surrogate=job.surrogate,
         intervals=job.intervals,

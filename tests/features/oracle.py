@@ -658,12 +658,30 @@ def weekly(
 def products(
     purchases: Sequence[Row], identities: Sequence[Row], *, as_of: date, timezone: str
 ) -> pd.DataFrame:
-    """Return what each member bought: on how many days, and how long ago last."""
+    """Return what each member bought: on how many days, how long ago, and on how many of late."""
     days: dict[tuple[str, str], set[int]] = defaultdict(set)
     for member, row in _known(purchases, identities, as_of, timezone):
         if row.get("product_id") is not None and not row["returned"]:
             days[member, row["product_id"]].add(row["ago"])
     return pd.DataFrame(
-        [(*pair, len(own), min(own)) for pair, own in sorted(days.items())],
-        columns=["member_id", "product_id", "purchase_days", "last_days"],
+        [
+            (
+                *pair,
+                len(own),
+                min(own),
+                max(own),
+                *(sum(ago <= window for ago in own) for window in (28, 84, 182)),
+            )
+            for pair, own in sorted(days.items())
+        ],
+        columns=[
+            "member_id",
+            "product_id",
+            "purchase_days",
+            "last_days",
+            "first_days",
+            "purchase_days_28d",
+            "purchase_days_84d",
+            "purchase_days_182d",
+        ],
     )

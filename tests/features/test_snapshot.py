@@ -107,7 +107,7 @@ def test_parts_made_late_come_from_the_lake_as_it_was(home: Settings) -> None:
     shop.take(home, shop.year())
     early = snapshot.build(home, AS_OF)
     weekly, products = early.weekly(20)[1], early.products()
-    (early.path / "products.parquet").unlink()
+    (early.path / snapshot.PRODUCTS).unlink()
 
     shop.take(home, Till([line("ann", MIDNIGHT - DAY, product_id="soap", order_id="late")]))
 
@@ -190,7 +190,16 @@ def test_one_member_with_one_purchase_is_a_table(home: Settings) -> None:
     assert list(days) == [1, 1, 1]
     assert features.loc["ann", ["gap_days_mean", "overdue_ratio"]].isna().all()
     assert built.products().to_dict("records") == [
-        {"member_id": "ann", "product_id": "tea", "purchase_days": 1, "last_days": 1}
+        {
+            "member_id": "ann",
+            "product_id": "tea",
+            "purchase_days": 1,
+            "last_days": 1,
+            "first_days": 1,
+            "purchase_days_28d": 1,
+            "purchase_days_84d": 1,
+            "purchase_days_182d": 1,
+        }
     ]
     assert built.weekly(4)[1].shape == (1, 4, 4)
 

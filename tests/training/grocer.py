@@ -52,6 +52,8 @@ TINY: dict[str, Any] = {
     },
     "recommend": {
         "n_items": 60,
+        "draws": 3,
+        "members_max": 100,
         "split": {"tests": 1, "validations": 1, "step_days": 28, "train_max": 1},
     },
 }

@@ -15,8 +15,9 @@ from tests.features.shop import AS_OF, MIDNIGHT, Till
 from tests.training.grocer import END
 from training import candidates as rivals
 from training import dataset as datasets
+from training.baskets import Baskets
 from training.config import TrainConfig
-from training.dataset import Baskets, Dataset, member_rows, sampled
+from training.dataset import Dataset, member_rows, sampled
 from training.labels import outcomes
 
 EARLIER, LATER = END - timedelta(days=84), END - timedelta(days=28)
@@ -212,7 +213,16 @@ def test_baskets_are_parted_at_the_as_of() -> None:
         before, after = baskets.before(AS_OF), baskets.after(AS_OF)
 
     assert before.to_dict("records") == [
-        {"member_id": "ann", "product_id": "tea", "purchase_days": 2, "last_days": 10}
+        {
+            "member_id": "ann",
+            "product_id": "tea",
+            "purchase_days": 2,
+            "last_days": 10,
+            "first_days": 40,
+            "purchase_days_28d": 1,
+            "purchase_days_84d": 2,
+            "purchase_days_182d": 2,
+        }
     ]
     assert after.to_numpy().tolist() == [["ann", "milk"], ["ann", "soap"], ["ann", "tea"]]
 

@@ -17,7 +17,8 @@ from programme.settings import Settings
 from tests.features import shop
 from tests.training import grocer
 from training import candidates as rivals
-from training.dataset import Baskets, Dataset, Labelled
+from training.baskets import Baskets
+from training.dataset import Dataset, Labelled
 from training.forecasts import (
     Candidate,
     Forecasts,

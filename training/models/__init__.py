@@ -29,6 +29,11 @@ _WHERE = {
     "repeat_popularity": ("repeat", "RepeatPopularity"),
     "ease": ("explore", "EASE"),
     "popularity": ("explore", "Popularity"),
+    "habit": ("habit", "Habit"),
+    "repeat_ranker": ("habit", "RepeatRanker"),
+    "member_neighbours": ("neighbours", "MemberNeighbours"),
+    "blend": ("blend", "Blend"),
+    "explore_ranker": ("ranker", "ExploreRanker"),
 }
 
 

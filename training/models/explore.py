@@ -1,7 +1,7 @@
 """What a member has never bought but may like: EASE, and the popularity it must beat."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
-from threadpoolctl import threadpool_limits
 
-from programme.errors import InputRefused, PerennialError
+from programme.errors import InputRefused
 from training.models import folder
+from training.models.ease import strongest, weights_between
 from training.models.inputs import asked_members, product_rows
 from training.models.pool import (
     MEMBERS_PER_CHUNK,
@@ -25,12 +24,9 @@ from training.models.pool import (
 )
 
 WEIGHTS_FILE = "weights.npz"
-# Weights kept per product: the rest are small, and a full matrix would be 100 MB on disk.
-WEIGHTS_PER_PRODUCT = 100
-COLUMNS_PER_CHUNK = 256
 
 
-class _NewProducts(ABC):
+class NewProducts(ABC):
     """Ranks the products of the pool that a member never bought; only the score differs."""
 
     pool_: ProductPool
@@ -43,7 +39,13 @@ class _NewProducts(ABC):
     def _weights(self, products: pd.DataFrame) -> NDArray[np.float64]:
         """Weigh each purchase row, > 0; shape (n,)."""
 
-    def recommend(self, products: pd.DataFrame, member_ids: Sequence[str], k: int) -> pd.DataFrame:
+    def recommend(
+        self,
+        products: pd.DataFrame,
+        member_ids: Sequence[str],
+        k: int,
+        barred: Collection[str] = (),
+    ) -> pd.DataFrame:
         """Name up to k products each member has never bought.
 
         Parameters
@@ -52,6 +54,7 @@ class _NewProducts(ABC):
             All that was ever bought before `as_of`: what it lacks may be recommended.
         member_ids : whom to answer for; one without purchases gets the most popular products
         k : at most this many each; fewer when a member has bought nearly the whole pool
+        barred : product_ids that may not be named, such as those out of stock
 
         Returns
         -------
@@ -65,6 +68,7 @@ class _NewProducts(ABC):
         for start in range(0, len(members), MEMBERS_PER_CHUNK):
             own = bought[start : start + MEMBERS_PER_CHUNK]
             chunk = self._scores(own)
+            chunk[:, self.pool_.positions(barred)] = -np.inf
             row, column = best_unbought(chunk, own, k)
             rows.append(row + start)
             columns.append(column)
@@ -73,7 +77,7 @@ class _NewProducts(ABC):
         return answer(members, np.concatenate(rows), ids, np.concatenate(scores))
 
 
-class Popularity(_NewProducts):
+class Popularity(NewProducts):
     """Never-bought products by the share of members who bought them.
 
     Parameters
@@ -84,7 +88,7 @@ class Popularity(_NewProducts):
     kind = "popularity"
 
     def __init__(self, n_items: int = 3_000) -> None:
-        self.n_items = _at_least_one(n_items)
+        self.n_items = at_least_one(n_items)
 
     def fit(self, products: pd.DataFrame) -> Self:
         """Count the members per product."""
@@ -111,7 +115,7 @@ class Popularity(_NewProducts):
         return model
 
 
-class EASE(_NewProducts):
+class EASE(NewProducts):
     """A linear map from what a member bought to what she may buy, in closed form.
 
     Parameters
@@ -140,7 +144,7 @@ class EASE(_NewProducts):
                 f"EASE got l2 {l2} and weighting {weighting!r}; no model was made. "
                 "Give l2 above 0 and weighting binary or log."
             )
-        self.n_items = _at_least_one(n_items)
+        self.n_items = at_least_one(n_items)
         self.l2 = l2
         self.weighting: Literal["binary", "log"] = weighting
 
@@ -159,31 +163,9 @@ class EASE(_NewProducts):
         frame = product_rows(products)
         self.pool_ = ProductPool.of(frame, self.n_items)
         members = text(frame["member_id"]).unique()
-        self.map_ = _strongest(
-            self._solve(self.pool_.purchases(frame, members, self._weights(frame)))
-        )
+        bought = self.pool_.purchases(frame, members, self._weights(frame))
+        self.map_ = strongest(weights_between(bought, self.l2))
         return self
-
-    def _solve(self, bought: sparse.csr_matrix) -> NDArray[np.float64]:
-        """Weights between all products, (n_products, n_products), source by target."""
-        n_products = bought.shape[1]
-        gram = (bought.T @ bought).toarray()
-        np.fill_diagonal(gram, gram.diagonal() + self.l2)
-        # In place, as Cholesky: the matrix is symmetric, its transpose is itself in column order.
-        # One thread: 2 s for 3,000 products, where two take 17 s if something else wants a core.
-        with threadpool_limits(1):
-            factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1)
-            inverse, failed_too = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        if failed or failed_too:
-            raise PerennialError(
-                f"The co-purchase matrix of {n_products} products could not be inverted with l2 "
-                f"{self.l2}. No recommender was fitted. Raise l2."
-            )
-        weights = inverse + inverse.T  # only the lower half was filled
-        diagonal = weights.diagonal() / 2
-        weights /= -diagonal[None, :]
-        np.fill_diagonal(weights, 0.0)
-        return np.asarray(weights)
 
     def _weights(self, products: pd.DataFrame) -> NDArray[np.float64]:
         if self.weighting == "binary":
@@ -222,20 +204,8 @@ class EASE(_NewProducts):
         return model
 
 
-def _strongest(weights: NDArray[np.float64]) -> sparse.csr_matrix:
-    """Keep the strongest weights towards each product; shape unchanged, sparse."""
-    size = len(weights)
-    kept = min(WEIGHTS_PER_PRODUCT, size)
-    blocks = []
-    for start in range(0, size, COLUMNS_PER_CHUNK):
-        block = weights[:, start : start + COLUMNS_PER_CHUNK]
-        strength = np.abs(block)
-        floor = np.partition(strength, size - kept, axis=0)[size - kept]
-        blocks.append(sparse.csc_matrix(np.where(strength >= floor, block, 0.0)))
-    return sparse.csr_matrix(sparse.hstack(blocks))
-
-
-def _at_least_one(n_items: int) -> int:
+def at_least_one(n_items: int) -> int:
+    """Refuse a count that leaves nothing to do."""
     if n_items < 1:
         raise InputRefused(f"n_items is {n_items}; no model was made. Give at least 1.")
     return n_items

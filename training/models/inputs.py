@@ -11,6 +11,8 @@ from training.rows import MemberRows
 
 ROWS_PER_CHUNK = 16_384
 PRODUCT_COLUMNS = ("member_id", "product_id", "purchase_days", "last_days")
+# What only some recommenders read: when it was bought first, and how often of late.
+DATED_COLUMNS = ("first_days", "purchase_days_28d", "purchase_days_84d", "purchase_days_182d")
 
 
 def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
@@ -142,25 +144,31 @@ def weekly_of(rows: MemberRows, n_weeks: int | None = None) -> NDArray[np.float3
     return rows.weekly
 
 
-def product_rows(products: pd.DataFrame) -> pd.DataFrame:
-    """Check the frame of products per member and return its four columns.
+def product_rows(products: pd.DataFrame, *, dated: bool = False) -> pd.DataFrame:
+    """Check the frame of products per member and return the columns a recommender reads.
+
+    Parameters
+    ----------
+    dated : whether `DATED_COLUMNS` are read too
 
     Returns
     -------
-    DataFrame with `member_id`, `product_id` text, `purchase_days`, `last_days` numbers
+    DataFrame with `member_id`, `product_id` text, `purchase_days`, `last_days` numbers; if
+    dated, also `DATED_COLUMNS`
 
     Raises
     ------
     InputRefused
         When a column is missing, or a member and product come twice.
     """
-    missing = [name for name in PRODUCT_COLUMNS if name not in products.columns]
+    columns = (*PRODUCT_COLUMNS, *(DATED_COLUMNS if dated else ()))
+    missing = [name for name in columns if name not in products.columns]
     if missing:
         raise InputRefused(
             f"The product frame lacks {', '.join(missing)}; a recommender reads "
-            f"{', '.join(PRODUCT_COLUMNS)}. Nothing was computed. Use Snapshot.products."
+            f"{', '.join(columns)}. Nothing was computed. Use Snapshot.products."
         )
-    frame = products.loc[:, list(PRODUCT_COLUMNS)]
+    frame = products.loc[:, list(columns)]
     numbers = frame[["purchase_days", "last_days"]].to_numpy(dtype=np.float64, na_value=np.nan)
     if not (np.isfinite(numbers).all() and (numbers[:, 0] > 0).all() and (numbers >= 0).all()):
         raise InputRefused(
@@ -168,6 +176,8 @@ def product_rows(products: pd.DataFrame) -> pd.DataFrame:
             "or infinite. Nothing was computed. Use Snapshot.products, which counts days "
             "before as_of."
         )
+    if dated:
+        _check_dates(frame)
     twice = int(frame.duplicated(["member_id", "product_id"]).sum())
     if twice:
         raise InputRefused(
@@ -175,6 +185,16 @@ def product_rows(products: pd.DataFrame) -> pd.DataFrame:
             "computed. Give one row per member and product, with the days summed."
         )
     return frame
+
+
+def _check_dates(frame: pd.DataFrame) -> None:
+    dates = frame[["last_days", *DATED_COLUMNS]].to_numpy(dtype=np.float64, na_value=np.nan)
+    if not (np.isfinite(dates).all() and (dates >= 0).all() and (dates[:, 1] >= dates[:, 0]).all()):
+        raise InputRefused(
+            f"{', '.join(DATED_COLUMNS)} must be at least 0, and first_days no less than "
+            "last_days; some are not, or are absent or infinite. Nothing was computed. "
+            "Use Snapshot.products, which counts days before as_of."
+        )
 
 
 def asked_members(member_ids: Sequence[str], k: int) -> pd.Index:

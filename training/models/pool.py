@@ -1,5 +1,6 @@
 """The products a recommender may name, and the best few of them per member."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -42,6 +43,11 @@ class ProductPool:
     def __len__(self) -> int:
         """Count the products."""
         return len(self.product_ids)
+
+    def positions(self, product_ids: Collection[str]) -> NDArray[np.intp]:
+        """Return where these products stand, leaving out those it does not hold."""
+        found = self.product_ids.get_indexer(text(sorted(product_ids)))
+        return np.asarray(found[found >= 0])
 
     def purchases(
         self, products: pd.DataFrame, members: pd.Index, weights: NDArray[np.float64]

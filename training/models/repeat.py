@@ -1,7 +1,7 @@
 """What a member will buy again: her own products, by habit or by how common they are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,14 +15,24 @@ from training.models.inputs import asked_members, product_rows, some_rows
 from training.models.pool import POOL_FILE, ProductPool, answer, place, text
 
 
-class _OwnProducts(ABC):
+class OwnProducts(ABC):
     """Ranks the products a member has bought; only the score differs."""
+
+    def _rows(self, products: pd.DataFrame) -> pd.DataFrame:
+        """Check the product frame and return the columns the score reads."""
+        return product_rows(products)
 
     @abstractmethod
     def _scores(self, products: pd.DataFrame) -> NDArray[np.float64]:
         """Score each row of a checked product frame, shape (n,)."""
 
-    def recommend(self, products: pd.DataFrame, member_ids: Sequence[str], k: int) -> pd.DataFrame:
+    def recommend(
+        self,
+        products: pd.DataFrame,
+        member_ids: Sequence[str],
+        k: int,
+        barred: Collection[str] = (),
+    ) -> pd.DataFrame:
         """Name up to k products each member has bought before.
 
         Parameters
@@ -30,6 +40,7 @@ class _OwnProducts(ABC):
         products : DataFrame with `member_id`, `product_id`, `purchase_days`, `last_days`
         member_ids : whom to answer for; a member without purchases gets no rows
         k : at most this many each
+        barred : product_ids that may not be named, such as those out of stock
 
         Returns
         -------
@@ -37,18 +48,20 @@ class _OwnProducts(ABC):
             In the order of `member_ids`, then rank; equal scores by product_id.
         """
         members = asked_members(member_ids, k)
-        frame = product_rows(products)
+        frame = self._rows(products)
         row = members.get_indexer(text(frame["member_id"]))
-        asked = row >= 0
-        row, scores = row[asked], self._scores(frame)[asked]
-        product_ids = frame["product_id"].to_numpy(dtype=object)[asked]
+        frame, row = frame[row >= 0], row[row >= 0]
+        scores = self._scores(frame)
+        product_ids = frame["product_id"].to_numpy(dtype=object)
+        allowed = ~text(product_ids).isin(list(barred))
+        row, scores, product_ids = row[allowed], scores[allowed], product_ids[allowed]
         _, position = np.unique(product_ids.astype(str), return_inverse=True)
         order = np.lexsort((position, -scores, row))
         order = order[place(row[order]) <= k]
         return answer(members, row[order], product_ids[order], scores[order])
 
 
-class PersonalFrequency(_OwnProducts):
+class PersonalFrequency(OwnProducts):
     """The member's own products by purchase days, halved for every `half_life_days` of silence.
 
     Parameters
@@ -86,7 +99,7 @@ class PersonalFrequency(_OwnProducts):
         return cls(folder.read(path, cls.kind)["half_life_days"])
 
 
-class RepeatPopularity(_OwnProducts):
+class RepeatPopularity(OwnProducts):
     """The member's own products by the share of members who bought them."""
 
     kind = "repeat_popularity"

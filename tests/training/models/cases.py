@@ -18,19 +18,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from tests.training.models.worlds import World
 from training.models import MODELS
+from training.models.blend import Blend
 from training.models.boosting import Trees
 from training.models.churn import ChurnModel, ReferenceChurn
 from training.models.classical import ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
+from training.models.habit import Habit, RepeatRanker
 from training.models.hazard import Hazard, HazardChurn
+from training.models.neighbours import MemberNeighbours
 from training.models.next_order import NextOrder
 from training.models.order_rules import ClassicOrder, GapRule, PaceRule
+from training.models.origin import Origin
+from training.models.ranker import ExploreRanker
 from training.models.recurrent import Recipe
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
+from training.models.signals import Recipe as SignalRecipe
 from training.models.value_gbm import ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
@@ -39,6 +46,7 @@ from training.models.value_stretched import ValueStretched
 
 TREES = Trees(n_trees=25, min_data_in_leaf=20)
 RECIPE = Recipe(units=6, head_units=6, n_epochs=2, batch_size=64)
+RECIPE_OF_SIGNALS = SignalRecipe(n_items=40, l2=10.0, n_neighbours=9)
 K = 5
 
 
@@ -89,7 +97,26 @@ CASES = {
     "repeat_popularity": Case("products", lambda _: RepeatPopularity()),
     "ease": Case("products", lambda _: EASE(n_items=40, l2=10.0)),
     "popularity": Case("products", lambda _: Popularity(n_items=40)),
+    "habit": Case("products", lambda _: Habit(half_life_days=60)),
+    "repeat_ranker": Case("products", lambda seed: RepeatRanker(seed=seed, trees=TREES)),
+    "member_neighbours": Case("products", lambda _: MemberNeighbours(n_items=40, n_neighbours=9)),
+    "blend": Case("products", lambda seed: Blend(recipe=RECIPE_OF_SIGNALS, draws=4, seed=seed)),
+    "explore_ranker": Case(
+        "products",
+        lambda seed: ExploreRanker(
+            seed=seed, recipe=RECIPE_OF_SIGNALS, n_candidates=15, trees=TREES, members_max=100
+        ),
+    ),
 }
+
+
+def origin(products: pd.DataFrame) -> Origin:
+    """Return a past day: of what is known now, a third was bought in the window after it."""
+    later = np.arange(len(products)) % 3 == 0
+    before = products[~later].reset_index(drop=True)
+    # And half of what was bought before was bought again.
+    after = pd.concat([products[later], before[::2]], ignore_index=True)
+    return Origin(before, after)
 
 
 def fit(case: Case, past: World, seed: int = 1, num_threads: int = 1) -> Any:
@@ -105,6 +132,8 @@ def fit(case: Case, past: World, seed: int = 1, num_threads: int = 1) -> Any:
         return model.fit(past.rows, past.next_days)
     if case.predicts == "order as churn":
         return model.fit(past.rows.features, past.next_days)
+    if getattr(model, "learns_from_origins", False):
+        return model.fit(past.products, [origin(past.products)])
     return model.fit(past.products)
 
 

@@ -79,14 +79,28 @@ def baskets(member_id: NDArray[np.object_], seed: int, n_products: int = 60) -> 
     liked = np.arange(n_products)[None, :] % 3 == taste[:, None]
     bought = rng.random(liked.shape) < np.where(liked, 2.0, 0.5) * popularity
     member, product = np.nonzero(bought)
-    return pd.DataFrame(
-        {
-            "member_id": member_id[member],
-            "product_id": [f"p{number:02d}" for number in product],
-            "purchase_days": rng.integers(1, 9, len(member)),
-            "last_days": rng.integers(1, 200, len(member)),
-        }
+    days, last = rng.integers(1, 9, len(member)), rng.integers(1, 200, len(member))
+    return dated(
+        pd.DataFrame(
+            {
+                "member_id": member_id[member],
+                "product_id": [f"p{number:02d}" for number in product],
+                "purchase_days": days,
+                "last_days": last,
+            }
+        )
     )
+
+
+def dated(products: pd.DataFrame, gap_days: int = 15) -> pd.DataFrame:
+    """Add the dated columns: every purchase day lies a gap before the next one."""
+    days = products["purchase_days"].to_numpy()
+    last = products["last_days"].to_numpy()
+    inside = {
+        f"purchase_days_{window}d": np.clip((window - last) // gap_days + 1, 0, days)
+        for window in (28, 84, 182)
+    }
+    return products.assign(first_days=last + gap_days * (days - 1), **inside)
 
 
 def _features(
