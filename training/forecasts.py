@@ -19,6 +19,9 @@ Role = Literal["rule", "model", "reference"]
 Progress = Callable[[str], None]
 # Products named to a member; the yardstick is recall among these.
 LIST_LENGTH = 10
+# Whoever first bought at most so many days ago is new; her first order is the rule about her.
+NEWCOMER_DAYS = 60
+FIRST_ORDER = "first_order_cents"
 
 
 class NothingToJudge(InputRefused):
@@ -52,7 +55,8 @@ class Forecasts:
     Parameters
     ----------
     frame : one row per judged as_of and member: as_of, member_id, active, truth, then one column
-        per candidate; of recommendations, `truth` is the best recall the list could reach
+        per candidate; of recommendations, `truth` is the best recall the list could reach; of
+        churn and value also newcomer, of value first_order_cents
     calibrations : churn only; per as_of and candidate, fitted on the as_of a horizon earlier
     """
 
@@ -204,5 +208,6 @@ def _frame(as_of: date, present: Labelled, truth: npt.NDArray[np.float64]) -> pd
             "member_id": present.rows.member_id,
             "active": present.active,
             "truth": truth,
+            "newcomer": present.rows.features["tenure_days"].to_numpy() <= NEWCOMER_DAYS,
         }
     )

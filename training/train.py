@@ -140,12 +140,13 @@ def _churn(setting: _Setting) -> Job:
     dataset = Dataset(setting.settings, plan.horizon_days)
     candidates = rivals.churn(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
-    board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
+    yardstick = leaderboard.in_money(setting.config.churn.campaign)
+    board = setting.judge(yardstick, forecasts, candidates, plan)
     setting.progress(f"churn: learning {board.served} for service")
     past = dataset.past(plan.train_as_ofs(plan.serve))
     model = _named(candidates, board.served).make().fit(past.rows.features, past.churned)
     return Job(
-        "churn", leaderboard.CHURN, candidates, forecasts, board, model,
+        "churn", yardstick, candidates, forecasts, board, model,
         calibration=forecasts.calibrations[plan.serve, board.served],
         shown=dataset.at(plan.test[-1]).rows.features,
     )  # fmt: skip
