@@ -9,7 +9,7 @@ import pandas as pd
 
 from features import snapshot, table
 from programme.settings import Settings
-from training.labels import Outcomes, bought_products, outcomes
+from training.labels import Outcomes, bought_products, first_order_cents, outcomes
 from training.rows import MemberRows
 
 
@@ -60,6 +60,12 @@ class Dataset:
             )
             self._labelled[as_of] = Labelled(rows, active, followed.churned, followed.value_cents)
         return self._labelled[as_of]
+
+    def first_order_cents(self, as_of: date) -> npt.NDArray[np.float64]:
+        """Return what the first order of each member of an as_of was worth, in their order."""
+        taken = snapshot.build(self.settings, as_of)
+        members = list(self.at(as_of).rows.member_id)
+        return first_order_cents(self.settings, as_of, members, taken.lake_version)
 
     def past(self, as_ofs: tuple[date, ...]) -> Labelled:
         """Return the rows of several as_ofs below each other."""

@@ -101,6 +101,7 @@ def value_forecasts(
     for as_of in plan.judged:
         past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
         frame = _frame(as_of, present, np.maximum(present.value_cents, 0.0))
+        frame[FIRST_ORDER] = dataset.first_order_cents(as_of)
         for name, model in fit_value(candidates, past, seed, progress, as_of).items():
             frame[name] = model.predict(present.rows)
         frames.append(frame)

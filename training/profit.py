@@ -55,9 +55,7 @@ def expected_maximum_profit(
     return float(profit.sum()), float((mass * (leavers + stayers)).sum())
 
 
-def maximum_profit(
-    churned: ArrayLike, score: ArrayLike, campaign: Campaign
-) -> tuple[float, float]:
+def maximum_profit(churned: ArrayLike, score: ArrayLike, campaign: Campaign) -> tuple[float, float]:
     """Return the same with the save rate taken as known (MPC).
 
     Source
