@@ -13,7 +13,7 @@ from programme.errors import InputRefused
 from training.dataset import Baskets, Dataset, Labelled
 from training.metrics import judge_members
 from training.models.calibration import PlattCalibration
-from training.splits import Plan
+from training.splits import Plan, require_past
 
 Role = Literal["rule", "model", "reference"]
 Progress = Callable[[str], None]
@@ -77,7 +77,9 @@ def churn_forecasts(
     calibrations: dict[tuple[date, str], PlattCalibration] = {}
     for as_of in plan.judged:
         progress(f"churn: learning for {as_of}")
-        past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
+        learned = plan.train_as_ofs(as_of)
+        require_past(learned, as_of, plan.horizon_days)
+        past, present = dataset.past(learned), dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
         for candidate in candidates:
             model = candidate.make().fit(past.rows.features, past.churned)
@@ -99,7 +101,9 @@ def value_forecasts(
     """Return the spend in cents that every value candidate expects."""
     frames = []
     for as_of in plan.judged:
-        past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
+        learned = plan.train_as_ofs(as_of)
+        require_past(learned, as_of, plan.horizon_days)
+        past, present = dataset.past(learned), dataset.at(as_of)
         frame = _frame(as_of, present, np.maximum(present.value_cents, 0.0))
         frame[FIRST_ORDER] = dataset.first_order_cents(as_of)
         for name, model in fit_value(candidates, past, seed, progress, as_of).items():

@@ -1,5 +1,6 @@
 """When to learn, when to choose, when to judge: as_ofs forward in time, a horizon apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -44,6 +45,27 @@ class Plan:
         oldest = self.begins + timedelta(days=self.warmup_days)
         steps = (newest - timedelta(days=self.step_days * k) for k in range(self.train_max))
         return tuple(day for day in steps if day >= oldest)
+
+
+def require_past(learned: Sequence[date], judged_at: date, horizon_days: int) -> None:
+    """Refuse to learn from labels that reach past the day a model answers at.
+
+    Parameters
+    ----------
+    learned : training as_ofs; each one's label window is `[as_of, as_of + horizon_days)`
+
+    Raises
+    ------
+    InputRefused : if one ends after `judged_at`: the same weeks would be learned and judged.
+    """
+    newest = judged_at - timedelta(days=horizon_days)
+    late = sorted(day for day in learned if day > newest)
+    if late:
+        raise InputRefused(
+            f"Labels of {', '.join(map(str, late))} reach {horizon_days} days on, past the day the "
+            f"model answers at, {judged_at}: it would learn what it is judged on. Nothing was "
+            f"learned. Train on as_ofs until {newest}."
+        )
 
 
 def plan(

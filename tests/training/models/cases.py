@@ -33,7 +33,8 @@ class Case:
 
 CASES = {
     "lightgbm": Case(
-        "churn", lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES)
+        "churn",
+        lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES, n_seeds=2),
     ),
     "lightgbm_reference": Case("churn", lambda seed: ReferenceChurn(seed=seed, trees=TREES)),
     "column_rule": Case("churn", lambda _: ColumnRule("recency_days", sign=1)),
