@@ -49,6 +49,15 @@ class Dataset:
         self.horizon_days = horizon_days
         self.n_weeks = n_weeks
         self._labelled: dict[date, Labelled] = {}
+        self._others: dict[int, Dataset] = {}
+
+    def labelled_for(self, days: int) -> "Dataset":
+        """Return the same members with labels of another length, each as_of read once too."""
+        if days == self.horizon_days:
+            return self
+        if days not in self._others:
+            self._others[days] = type(self)(self.settings, days, self.n_weeks)
+        return self._others[days]
 
     def at(self, as_of: date) -> Labelled:
         """Return the members of one as_of and what they did next."""

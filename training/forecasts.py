@@ -19,6 +19,8 @@ Role = Literal["rule", "model", "reference"]
 Progress = Callable[[str], None]
 # Products named to a member; the yardstick is recall among these.
 LIST_LENGTH = 10
+# A line needs so many active members who left, and who stayed; else everybody makes it.
+CALIBRATED_MIN = 20
 # Whoever first bought at most so many days ago is new; her first order is the rule about her.
 NEWCOMER_DAYS = 60
 FIRST_ORDER = "first_order_cents"
@@ -39,6 +41,7 @@ class Candidate:
     make : returns an unfitted model; a mean of others is made from the fitted ones
     parts : names of the candidates a mean is made of
     rows_max : beyond so many rows it learns from a seeded sample; None: from all
+    label_days : churn only; length of the labels it learns from; None: the horizon's
     """
 
     name: str
@@ -46,6 +49,7 @@ class Candidate:
     make: Callable[..., Any]
     parts: tuple[str, ...] = ()
     rows_max: int | None = None
+    label_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,58 @@ def churn_forecasts(
     frames = []
     calibrations: dict[tuple[date, str], PlattCalibration] = {}
     for as_of in plan.judged:
-        progress(f"churn: learning for {as_of}")
-        learned = plan.train_as_ofs(as_of)
-        require_past(learned, as_of, plan.horizon_days)
-        past, present = dataset.past(learned), dataset.at(as_of)
+        present = dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
-        for candidate in candidates:
-            model = candidate.make().fit(past.rows.features, past.churned)
+        following = as_of + timedelta(days=plan.horizon_days)
+        for name, model in fit_churn(candidates, dataset, plan, as_of, progress).items():
             raw = model.raw_score(present.rows.features)
-            frame[candidate.name] = raw
-            following = as_of + timedelta(days=plan.horizon_days)
-            calibrations[following, candidate.name] = PlattCalibration.fit(raw, present.churned)
+            frame[name] = raw
+            calibrations[following, name] = _calibrated(raw, present)
         frames.append(frame)
     return Forecasts(pd.concat(frames, ignore_index=True), calibrations)
+
+
+def fit_churn(
+    candidates: tuple[Candidate, ...],
+    dataset: Dataset,
+    plan: Plan,
+    as_of: date,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fit churn candidates on what was known by an as_of; a mean is made of the others.
+
+    A candidate with `label_days` learns from labels of that length, which end sooner, so that
+    newer as_ofs may teach it; its log-odds are calibrated to the horizon like all others.
+    """
+    progress(f"churn: learning for {as_of}")
+    fitted: dict[str, Any] = {}
+    pasts: dict[int, Labelled] = {}
+    for candidate in candidates:
+        if candidate.parts:
+            parts = {part: fitted[part] for part in candidate.parts}
+            fitted[candidate.name] = candidate.make(parts)
+            continue
+        days = candidate.label_days or plan.horizon_days
+        if days not in pasts:
+            learned = plan.train_as_ofs(as_of, days)
+            require_past(learned, as_of, days)
+            pasts[days] = dataset.labelled_for(days).past(learned)
+        past = pasts[days]
+        fitted[candidate.name] = candidate.make().fit(past.rows.features, past.churned)
+    return fitted
+
+
+def _calibrated(raw: npt.NDArray[np.float64], present: Labelled) -> PlattCalibration:
+    """Fit the calibration on active members, whose probabilities are budgeted with.
+
+    On Complete Journey, as_ofs July and August 2017, a line through the active alone has an
+    expected calibration error .002-.003 lower among them, and a lower one among the dormant too.
+    """
+    active = present.active
+    judged = present.churned[active]
+    enough = min(judged.sum(), len(judged) - judged.sum()) >= CALIBRATED_MIN
+    which = active if enough else np.ones(len(active), dtype=bool)
+    return PlattCalibration.fit(raw[which], present.churned[which])
 
 
 def value_forecasts(

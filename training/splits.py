@@ -36,12 +36,16 @@ class Plan:
         """Return the as_ofs at which every candidate answers, oldest first."""
         return (*self.validation, *self.test)
 
-    def train_as_ofs(self, judged_at: date) -> tuple[date, ...]:
+    def train_as_ofs(self, judged_at: date, label_days: int | None = None) -> tuple[date, ...]:
         """Return the as_ofs a model that answers at `judged_at` may learn from, newest first.
 
         Their label windows end by `judged_at`: nothing it learns from lies in its future.
+
+        Parameters
+        ----------
+        label_days : length of the labels it learns from; None: the horizon's
         """
-        newest = judged_at - timedelta(days=self.horizon_days)
+        newest = judged_at - timedelta(days=label_days or self.horizon_days)
         oldest = self.begins + timedelta(days=self.warmup_days)
         steps = (newest - timedelta(days=self.step_days * k) for k in range(self.train_max))
         return tuple(day for day in steps if day >= oldest)

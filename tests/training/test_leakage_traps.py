@@ -152,7 +152,8 @@ def test_3_rows_dealt_at_random_over_time_are_refused() -> None:
 def test_4_a_gap_shorter_than_the_horizon_is_refused_by_the_job(
     days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_near(_: Plan, judged_at: date) -> tuple[date, ...]:
+    def too_near(_: Plan, judged_at: date, label_days: int) -> tuple[date, ...]:
+        assert label_days == HORIZON
         return (judged_at - timedelta(days=days),)
 
     monkeypatch.setattr(Plan, "train_as_ofs", too_near)

@@ -137,4 +137,4 @@ def test_where_nobody_or_everybody_left_there_is_no_figure(same: float) -> None:
 )
 def test_a_campaign_that_makes_no_sense_is_refused(wrong: dict[str, float], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        Campaign(**wrong)  # type: ignore[arg-type]
+        Campaign(**wrong)
