@@ -80,10 +80,11 @@ def churn_forecasts(
     frames = []
     calibrations: dict[tuple[date, str], PlattCalibration] = {}
     for as_of in plan.judged:
+        fitted = fit_churn(candidates, dataset, plan, as_of, progress)
         present = dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
         following = as_of + timedelta(days=plan.horizon_days)
-        for name, model in fit_churn(candidates, dataset, plan, as_of, progress).items():
+        for name, model in fitted.items():
             raw = model.raw_score(present.rows.features)
             frame[name] = raw
             calibrations[following, name] = _calibrated(raw, present)

@@ -57,7 +57,7 @@ def four_weeks(settings: Settings, progress: Progress) -> Protocol:
         "12-04 (New York)",
         journey_plan(28),
         Dataset(settings, 28),
-        config(settings, n_seeds=2),
+        config(n_seeds=2),
         (
             Aim("AUC", 0.860),
             Aim("AP", 0.44),
@@ -75,7 +75,7 @@ def eight_weeks(settings: Settings, progress: Progress) -> Protocol:
         "11-06 (New York)",
         journey_plan(56),
         Dataset(settings, 56),
-        config(settings, n_seeds=2),
+        config(n_seeds=2),
         (
             Aim("AUC", 0.865),
             Aim("AP", 0.27),
@@ -102,7 +102,7 @@ def thirteen_weeks(settings: Settings, progress: Progress) -> Protocol:
         "CDNOW, 13 weeks from 1997-10-01, everybody, nothing later than 1997-09-30 in training",
         plan,
         Everybody(settings, 91),
-        config(settings, n_seeds=1),
+        config(n_seeds=1),
         (Aim("AUC", 0.780), Aim("Brier", 0.1155, "at most")),
         progress,
         alive=True,
@@ -137,9 +137,8 @@ def journey_plan(horizon_days: int) -> Plan:
     )
 
 
-def config(settings: Settings, *, n_seeds: int) -> TrainConfig:
+def config(*, n_seeds: int) -> TrainConfig:
     """Return how the benchmark trains: as a job does, with fewer seeds where time is short."""
-    del settings
     return TrainConfig(seed=SEED, churn=ChurnConfig(n_seeds=n_seeds))
 
 
@@ -216,20 +215,7 @@ def _with_alive(forecasts: Forecasts, dataset: Dataset, plan: Plan) -> Forecasts
     parts = []
     for as_of in plan.judged:
         histories = Histories.of(dataset.at(as_of).rows.features)
-        said = 1 - probability_alive(BgNbd.fit(histories), histories)
+        said = 1 - BgNbd.fit(histories).alive_probability(histories)
         rows = forecasts.at((as_of,))
         parts.append(rows.assign(**{"1 - P(alive)": said}))
     return Forecasts(pd.concat(parts, ignore_index=True), forecasts.calibrations)
-
-
-def probability_alive(model: BgNbd, histories: Histories) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return P(alive) by BG/NBD; 1 for whoever bought on one day only.
-
-    Source
-    ------
-    Fader, Hardie & Lee (2008), Computing P(alive) Using the BG/NBD Model, eq. (1).
-    """
-    r, alpha, a, b = (model.as_dict()[name] for name in ("r", "alpha", "a", "b"))
-    x, t_x, T = histories.x, histories.t_x, histories.T
-    gone = a / (b + np.maximum(x, 1) - 1) * ((alpha + T) / (alpha + t_x)) ** (r + x)
-    return np.where(x > 0, 1 / (1 + gone), 1.0)
