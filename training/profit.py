@@ -36,8 +36,8 @@ def expected_maximum_profit(
 
     Source
     ------
-    Verbraken, Verbeke & Baesens (2013), eq. (15) and (16), over the segments of the convex hull of
-    the ROC curve: on each one vertex is best, and the Beta integral is in closed form.
+    Verbraken, Verbeke & Baesens (2013), the definition of EMPC, over the segments of the convex
+    hull of the ROC curve: on each one vertex is best, and the Beta integral is in closed form.
     """
     vertices = _best_thresholds(churned, score)
     if vertices is None:
