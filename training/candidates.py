@@ -52,6 +52,8 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
     return (
         Candidate("recency_rule", "rule", lambda: ColumnRule("recency_days", 1)),
         Candidate("frequency_rule", "rule", lambda: ColumnRule("purchase_days_56d", -1)),
+        # Silent for longer than is her own habit: what many call churn, and a weak order.
+        Candidate("rhythm_rule", "rule", lambda: ColumnRule("overdue_ratio", 1)),
         *(
             Candidate(
                 name,
