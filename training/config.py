@@ -80,10 +80,10 @@ class Campaign(_Section):
 class ChurnConfig(_Section):
     """P(no purchase within the horizon)."""
 
-    split: SplitConfig = SplitConfig(step_days=7, train_max=26)
+    split: SplitConfig = SplitConfig()
     n_trees: Positive | None = None
     # Boosters whose log-odds are averaged; each takes as long as the first.
-    n_seeds: Positive = 3
+    n_seeds: Positive = 2
     campaign: Campaign = Campaign()
 
 

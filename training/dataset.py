@@ -50,22 +50,27 @@ class Dataset:
         self.n_weeks = n_weeks
         self._labelled: dict[date, Labelled] = {}
         self._others: dict[int, Dataset] = {}
+        self._taken: dict[date, tuple[MemberRows, npt.NDArray[np.bool_], int]] = {}
 
     def labelled_for(self, days: int) -> "Dataset":
         """Return the same members with labels of another length, each as_of read once too."""
         if days == self.horizon_days:
             return self
         if days not in self._others:
-            self._others[days] = type(self)(self.settings, days, self.n_weeks)
+            other = type(self)(self.settings, days, self.n_weeks)
+            other._taken = self._taken  # the members are the same: their rows are kept once
+            self._others[days] = other
         return self._others[days]
 
     def at(self, as_of: date) -> Labelled:
         """Return the members of one as_of and what they did next."""
         if as_of not in self._labelled:
-            taken = snapshot.build(self.settings, as_of)
-            rows, active = member_rows(taken, self.n_weeks)
+            if as_of not in self._taken:
+                taken = snapshot.build(self.settings, as_of)
+                self._taken[as_of] = (*member_rows(taken, self.n_weeks), taken.lake_version)
+            rows, active, lake_version = self._taken[as_of]
             followed: Outcomes = outcomes(
-                self.settings, as_of, self.horizon_days, list(rows.member_id), taken.lake_version
+                self.settings, as_of, self.horizon_days, list(rows.member_id), lake_version
             )
             self._labelled[as_of] = Labelled(rows, active, followed.churned, followed.value_cents)
         return self._labelled[as_of]

@@ -58,6 +58,19 @@ def test_every_as_of_is_read_once(grocer: Settings, monkeypatch: pytest.MonkeyPa
     assert dataset.at(LATER) is first
 
 
+def test_labels_of_another_length_are_of_the_same_rows(grocer: Settings) -> None:
+    dataset = Dataset(grocer, 28)
+
+    sooner = dataset.labelled_for(14)
+
+    assert dataset.labelled_for(28) is dataset
+    assert dataset.labelled_for(14) is sooner
+    assert sooner.at(LATER).rows is dataset.at(LATER).rows
+    # Whoever is silent for four weeks is silent for two.
+    assert (sooner.at(LATER).churned >= dataset.at(LATER).churned).all()
+    assert sooner.at(LATER).churned.sum() > dataset.at(LATER).churned.sum()
+
+
 def test_rows_carry_the_columns_for_models_and_no_others(grocer: Settings) -> None:
     rows = Dataset(grocer, 28).at(LATER).rows
 
