@@ -65,7 +65,7 @@ class MadeUp(Dataset):
         return MadeUp(self.everybody_churns_at, self.n, days)
 
     def first_order_cents(self, as_of: date) -> NDArray[np.float64]:
-        return 10.0 * np.arange(self.n) + as_of.day
+        return np.asarray(10.0 * np.arange(self.n) + as_of.day, dtype=np.float64)
 
     def at(self, as_of: date) -> Labelled:
         n = self.n
