@@ -67,7 +67,7 @@ class Record:
     def _entry(self, standing: Standing, entry: Entry) -> None:
         """Log a candidate's figures, and how sure we are of the primary one."""
         said = dict(entry.metrics)
-        bounds = {"": entry.interval, " - best rule": entry.difference}
+        bounds = {"": entry.interval, " minus best rule": entry.difference}
         for label, interval in bounds.items():
             if interval is not None:
                 said[f"{standing.primary}{label} low"] = interval.low
