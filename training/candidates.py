@@ -7,10 +7,12 @@ from training.config import TrainConfig
 from training.forecasts import Candidate
 from training.models.blend import Blend
 from training.models.churn import CHURN_TREES, ChurnModel, reference_churn
+from training.models.churn_mean import ChurnMean
 from training.models.classical import COUNTING, ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.habit import Habit, RepeatRanker
 from training.models.hazard import HAZARD_TREES, Hazard, HazardChurn
+from training.models.histories import DAYS_PER_WEEK
 from training.models.neighbours import MemberNeighbours
 from training.models.order_rules import ClassicOrder, GapRule, PaceRule
 from training.models.ranker import ExploreRanker
@@ -71,9 +73,26 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
     trees = CHURN_TREES
     if config.churn.n_trees is not None:
         trees = replace(CHURN_TREES, n_trees=config.churn.n_trees)
+
+    def boosted(name: str, label_days: int) -> Candidate:
+        def make() -> ChurnModel:
+            return ChurnModel(
+                seed=config.seed,
+                monotone=("recency_days",),
+                trees=trees,
+                columns=MODEL_COLUMNS,
+                n_seeds=config.churn.n_seeds,
+                num_threads=threads,
+            )
+
+        return Candidate(name, "model", make, label_days=label_days)
+
+    short = max(DAYS_PER_WEEK, horizon_days // (2 * DAYS_PER_WEEK) * DAYS_PER_WEEK)
     return (
         Candidate("recency_rule", "rule", lambda: ColumnRule("recency_days", 1)),
         Candidate("frequency_rule", "rule", lambda: ColumnRule("purchase_days_56d", -1)),
+        # Silent for longer than is her own habit: what many call churn, and a weak order.
+        Candidate("rhythm_rule", "rule", lambda: ColumnRule("overdue_ratio", 1)),
         *(
             Candidate(
                 name,
@@ -82,16 +101,11 @@ def churn(config: TrainConfig, horizon_days: int, threads: int) -> tuple[Candida
             )
             for name in COUNTING
         ),
+        boosted("lightgbm", horizon_days),
+        boosted("lightgbm_sooner", short),
+        Candidate("churn_mean", "model", ChurnMean, parts=("lightgbm", "lightgbm_sooner")),
         Candidate(
-            "lightgbm",
-            "model",
-            lambda: ChurnModel(
-                seed=config.seed,
-                monotone=("recency_days",),
-                trees=trees,
-                columns=MODEL_COLUMNS,
-                num_threads=threads,
-            ),
+            "churn_mean_bgnbd", "model", ChurnMean, parts=("lightgbm", "lightgbm_sooner", "bgnbd")
         ),
         Candidate(
             "lightgbm_reference",

@@ -2,15 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from programme.errors import InputRefused
 from programme.faults import in_words
 from programme.settings import WholeWeeks
 
 Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Cents = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # LightGBM keeps its seed in 32 bits, and numpy takes no negative one.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -29,11 +31,61 @@ class SplitConfig(_Section):
     warmup_days: WholeWeeks = 56
 
 
+class Campaign(_Section):
+    """What contacting one member costs and may bring, before any campaign was measured.
+
+    Parameters
+    ----------
+    member_cents : what a member who stays is worth
+    offer_cents : the offer, where it is taken: by who is saved, and by who would have stayed
+    contact_cents : reaching one member, whatever she does
+    save_rate : share of the leavers contacted who stay, as expected
+    save_rate_weight : how many members' worth of experience stands behind it: the save rate is
+        Beta(save_rate * weight, (1 - save_rate) * weight)
+
+    Source
+    ------
+    The defaults are those of Verbraken, Verbeke & Baesens (2013), A novel profit maximizing metric
+    for measuring classification performance of customer churn prediction models, IEEE TKDE 25(5):
+    200, 10 and 1 units of currency, Beta(6, 14).
+    """
+
+    member_cents: Cents = 20_000.0
+    offer_cents: Cents = 1_000.0
+    contact_cents: Cents = 100.0
+    save_rate: Share = 0.3
+    save_rate_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+
+    @model_validator(mode="after")
+    def _something_to_win(self) -> Self:
+        if self.member_cents <= self.offer_cents:
+            raise ValueError("member_cents must be above offer_cents, or no offer can pay")
+        return self
+
+    @property
+    def loss_cents(self) -> float:
+        """Return what contacting one who stays anyway costs."""
+        return self.offer_cents + self.contact_cents
+
+    @property
+    def least_probability(self) -> float:
+        """Return the churn probability from which a contact pays: (d + f) / (g (CLV - d) + d)."""
+        gain = self.save_rate * (self.member_cents - self.offer_cents) + self.offer_cents
+        return self.loss_cents / gain
+
+    def gain_cents(self, save_rate: float) -> float:
+        """Return what contacting one leaver brings at a save rate."""
+        return save_rate * (self.member_cents - self.offer_cents) - self.contact_cents
+
+
 class ChurnConfig(_Section):
     """P(no purchase within the horizon)."""
 
     split: SplitConfig = SplitConfig()
     n_trees: Positive | None = None
+    # Boosters whose log-odds are averaged; each takes as long as the first.
+    n_seeds: Positive = 2
+    campaign: Campaign = Campaign()
 
 
 class ValueConfig(_Section):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features import snapshot, table
 from programme.settings import Settings
-from training.labels import Outcomes, outcomes
+from training.labels import Outcomes, first_order_cents, outcomes
 from training.rows import MemberRows
 
 _SAMPLE_KEY = "perennial:sample"  # sixteen bytes, as the hash wants them
@@ -94,14 +94,29 @@ class Dataset:
         self.shorter_days = shorter_days
         self.members_max = members_max
         self._labelled: dict[date, Labelled] = {}
+        self._others: dict[int, Dataset] = {}
+        self._taken: dict[date, tuple[MemberRows, npt.NDArray[np.bool_], int]] = {}
+
+    def labelled_for(self, days: int) -> "Dataset":
+        """Return the same members with labels of another length, each as_of read once too."""
+        if days == self.horizon_days:
+            return self
+        if days not in self._others:
+            other = type(self)(self.settings, days, self.n_weeks, members_max=self.members_max)
+            other._taken = self._taken  # the members are the same: their rows are kept once
+            self._others[days] = other
+        return self._others[days]
 
     def at(self, as_of: date) -> Labelled:
         """Return the members of one as_of and what they did next."""
         if as_of not in self._labelled:
-            taken = snapshot.build(self.settings, as_of)
-            rows, active = member_rows(taken, self.n_weeks, self.members_max)
+            if as_of not in self._taken:
+                taken = snapshot.build(self.settings, as_of)
+                own = member_rows(taken, self.n_weeks, self.members_max)
+                self._taken[as_of] = (*own, taken.lake_version)
+            rows, active, lake_version = self._taken[as_of]
             by_horizon = [
-                outcomes(self.settings, as_of, days, list(rows.member_id), taken.lake_version)
+                outcomes(self.settings, as_of, days, list(rows.member_id), lake_version)
                 for days in (*self.shorter_days, self.horizon_days)
             ]
             followed: Outcomes = by_horizon[-1]
@@ -114,6 +129,12 @@ class Dataset:
                 followed.next_days,
             )
         return self._labelled[as_of]
+
+    def first_order_cents(self, as_of: date) -> npt.NDArray[np.float64]:
+        """Return what the first order of each member of an as_of was worth, in their order."""
+        taken = snapshot.build(self.settings, as_of)
+        members = list(self.at(as_of).rows.member_id)
+        return first_order_cents(self.settings, as_of, members, taken.lake_version)
 
     def past(self, as_ofs: tuple[date, ...]) -> Labelled:
         """Return the rows of several as_ofs below each other."""

@@ -17,12 +17,17 @@ from training.metrics import covered, judge_members
 from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
 from training.models.value_stack import nonnegative_weights, unseen
-from training.splits import Plan
+from training.splits import Plan, require_past
 
 Role = Literal["rule", "model", "reference"]
 Progress = Callable[[str], None]
 # Products named to a member; the yardstick is recall among these.
 LIST_LENGTH = 10
+# A line needs so many active members who left, and who stayed; else everybody makes it.
+CALIBRATED_MIN = 20
+# Whoever first bought at most so many days ago is new; her first order is the rule about her.
+NEWCOMER_DAYS = 60
+FIRST_ORDER = "first_order_cents"
 
 
 class NothingToJudge(InputRefused):
@@ -44,6 +49,7 @@ class Candidate:
     weighed : value only; it is made of its parts and of the weights they earned
     lighter : what stands in for it where only its weight is sought; None: itself
     outcome : of `Labelled`, what a candidate for churn learns from
+    label_days : churn only; length of the labels it learns from; None: the horizon's
     """
 
     name: str
@@ -55,6 +61,7 @@ class Candidate:
     weighed: bool = False
     lighter: Callable[..., Any] | None = None
     outcome: Literal["churned", "next_days"] = "churned"
+    label_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Forecasts:
     Parameters
     ----------
     frame : one row per judged as_of and member: as_of, member_id, active, truth, then one column
-        per candidate; of recommendations, `truth` is the best recall the list could reach
+        per candidate; of recommendations, `truth` is the best recall the list could reach; of
+        churn and value also newcomer, of value first_order_cents
     calibrations : churn only; per as_of and candidate, fitted on the as_of a horizon earlier
     lists : recommendations only; further figures of each list, one row per as_of, member and
         candidate: as_of, member_id, candidate, then a column per figure
@@ -87,19 +95,60 @@ def churn_forecasts(
     frames = []
     calibrations: dict[tuple[date, str], PlattCalibration] = {}
     for as_of in plan.judged:
-        progress(f"churn: learning for {as_of}")
-        past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
+        fitted = fit_churn(candidates, dataset, plan, as_of, progress)
+        present = dataset.at(as_of)
         frame = _frame(as_of, present, present.churned)
-        for candidate in candidates:
-            learned = getattr(past, candidate.outcome)
-            model = candidate.make().fit(past.rows.features, learned)
+        following = as_of + timedelta(days=plan.horizon_days)
+        for name, model in fitted.items():
             raw = model.raw_score(present.rows.features)
-            frame[candidate.name] = raw
-            following = as_of + timedelta(days=plan.horizon_days)
-            calibrations[following, candidate.name] = PlattCalibration.fit(raw, present.churned)
+            frame[name] = raw
+            calibrations[following, name] = _calibrated(raw, present)
         frames.append(frame)
-        del past  # gone before the next one is put together: each is the largest thing there is
     return Forecasts(pd.concat(frames, ignore_index=True), calibrations)
+
+
+def fit_churn(
+    candidates: tuple[Candidate, ...],
+    dataset: Dataset,
+    plan: Plan,
+    as_of: date,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fit churn candidates on what was known by an as_of; a mean is made of the others.
+
+    A candidate with `label_days` learns from labels of that length, which end sooner, so that
+    newer as_ofs may teach it; its log-odds are calibrated to the horizon like all others.
+    """
+    progress(f"churn: learning for {as_of}")
+    fitted: dict[str, Any] = {}
+    pasts: dict[int, Labelled] = {}
+    for candidate in candidates:
+        if candidate.parts:
+            parts = {part: fitted[part] for part in candidate.parts}
+            fitted[candidate.name] = candidate.make(parts)
+            continue
+        days = candidate.label_days or plan.horizon_days
+        if days not in pasts:
+            learned = plan.train_as_ofs(as_of, days)
+            require_past(learned, as_of, days)
+            pasts[days] = dataset.labelled_for(days).past(learned)
+        past = pasts[days]
+        taught = getattr(past, candidate.outcome)
+        fitted[candidate.name] = candidate.make().fit(past.rows.features, taught)
+    return fitted
+
+
+def _calibrated(raw: npt.NDArray[np.float64], present: Labelled) -> PlattCalibration:
+    """Fit the calibration on active members, whose probabilities are budgeted with.
+
+    On Complete Journey, as_ofs July and August 2017, a line through the active alone has an
+    expected calibration error .002-.003 lower among them, and a lower one among the dormant too.
+    """
+    active = present.active
+    judged = present.churned[active]
+    enough = min(judged.sum(), len(judged) - judged.sum()) >= CALIBRATED_MIN
+    which = active if enough else np.ones(len(active), dtype=bool)
+    return PlattCalibration.fit(raw[which], present.churned[which])
 
 
 def value_forecasts(
@@ -112,8 +161,11 @@ def value_forecasts(
     """Return the spend in cents that every value candidate expects."""
     frames = []
     for as_of in plan.judged:
-        past, present = dataset.past(plan.train_as_ofs(as_of)), dataset.at(as_of)
+        learned = plan.train_as_ofs(as_of)
+        require_past(learned, as_of, plan.horizon_days)
+        past, present = dataset.past(learned), dataset.at(as_of)
         frame = _frame(as_of, present, np.maximum(present.value_cents, 0.0))
+        frame[FIRST_ORDER] = dataset.first_order_cents(as_of)
         for name, model in fit_value(candidates, past, seed, progress, as_of).items():
             frame[name] = model.predict(present.rows)
         frames.append(frame)
@@ -334,5 +386,6 @@ def _frame(as_of: date, present: Labelled, truth: npt.NDArray[np.float64]) -> pd
             "member_id": present.rows.member_id,
             "active": present.active,
             "truth": truth,
+            "newcomer": present.rows.features["tenure_days"].to_numpy() <= NEWCOMER_DAYS,
         }
     )

@@ -64,6 +64,35 @@ def outcomes(
     )
 
 
+def first_order_cents(
+    settings: Settings, as_of: date, member_ids: list[str], lake_version: int
+) -> npt.NDArray[np.float64]:
+    """Return what each member's first basket was worth, as known at `as_of`.
+
+    The rule a marketer has about somebody new. Several baskets of one first day count together.
+
+    Returns
+    -------
+    array of shape (n_members,), cents before returns, in the order of `member_ids`
+    """
+    lake = Lake(settings)
+    manifest = lake.ready().up_to(lake_version)
+    with engine.connect(settings) as connection:
+        identities.resolve(connection, lake, manifest, as_of, open_programme(settings).timezone)
+        found = connection.execute(
+            f"""select member_id, arg_min(cents, occurred_on) as cents from (
+                select member_id, occurred_on, cast(sum(net_cents + returned_cents) as double)
+                    as cents
+                from ({rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)})
+                join known_keys using (key_no)
+                where occurred_on < date '{as_of}' and known_on < date '{as_of}'
+                group by member_id, occurred_on having sum(lines) > 0)
+            group by member_id"""
+        ).df()
+    by_member = found.set_index("member_id").reindex(member_ids)
+    return by_member["cents"].fillna(0).to_numpy(dtype=np.float64)
+
+
 def bought_products(
     settings: Settings, as_of: date, horizon_days: int, lake_version: int
 ) -> pd.DataFrame:

@@ -10,38 +10,25 @@ import numpy as np
 import pandas as pd
 
 from training import metrics, order_metrics
-from training.forecasts import Candidate, Forecasts, Role
+from training.config import Campaign
+from training.forecasts import Candidate, Forecasts
 from training.intervals import Interval, grade, resampled
-from training.metrics import Doubles, Metric
+from training.metrics import Doubles
+from training.profit import campaign_curve, campaign_metric, maximum_profit
 from training.splits import Plan
+from training.standings import (
+    Standing,
+    Yardstick,
+    as_probability,
+    defined,
+    headline,
+    mean_over_days,
+    standings,
+)
 
-# Fewer rows than this in a population and its figures say nothing.
-ROWS_MIN = 30
-# Recommendations are judged apart by how many products a member had bought.
-HISTORIES = (("short", 1, 20), ("middle", 21, 100), ("long", 101, np.inf))
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """How a target is judged.
-
-    Parameters
-    ----------
-    target : churn, value, repeat, explore
-    primary : the metric that chooses the winner and makes the grade
-    metrics : of the answer as given, by the name the table shows
-    calibrated : metrics of probabilities; churn only
-    truth_is_best : candidates are per-member figures and `truth` the best each could be
-    details : shown beside, of further columns of the forecasts: by the name the table shows, the
-        column of the truth, what a candidate's name is followed by, and the metric
-    """
-
-    target: str
-    primary: str
-    metrics: Mapping[str, Metric]
-    calibrated: Mapping[str, Metric]
-    truth_is_best: bool = False
-    details: Mapping[str, tuple[str, str, Metric]] = field(default_factory=dict)
+__all__ = [
+    "CHURN", "EXPLORE", "NEXT_ORDER", "REPEAT", "VALUE", "Leaderboard", "Yardstick", "headline",
+]  # fmt: skip
 
 
 def _rmse_in_currency(truth_cents: Doubles, expected_cents: Doubles) -> float:
@@ -56,7 +43,7 @@ CHURN = Yardstick(
         "AP": metrics.average_precision,
         "lift@10%": metrics.top_decile_lift,
     },
-    {"Brier": metrics.brier, "ECE": metrics.ece},
+    {"Brier": metrics.brier, "Brier skill": metrics.brier_skill, "ECE": metrics.ece},
 )
 VALUE = Yardstick(
     "value",
@@ -72,6 +59,8 @@ VALUE = Yardstick(
         "top 10%": partial(metrics.share_captured, share=0.10),
     },
     {},
+    # The promise of finding high potential early: what the tenth named first goes on to spend.
+    newcomers={"top 10% share": metrics.top_decile_share},
 )
 REPEAT = Yardstick("repeat", "recall@10", {"recall@10": metrics.mean_of}, {}, truth_is_best=True)
 EXPLORE = replace(REPEAT, target="explore")
@@ -90,24 +79,11 @@ NEXT_ORDER = Yardstick(
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One candidate's figures on the test as_ofs of one population, means over as_ofs."""
-
-    name: str
-    role: Role
-    metrics: Mapping[str, float]
-    difference: Interval | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One population's table, in the order of the primary metric."""
-
-    population: str
-    rows: int
-    base_rate: float
-    entries: tuple[Entry, ...]
+def in_money(campaign: Campaign) -> Yardstick:
+    """Return the yardstick of churn with what a campaign of these costs would earn."""
+    return replace(
+        CHURN, metrics={**CHURN.metrics, "EMPC": campaign_metric(campaign)}, campaign=campaign
+    )
 
 
 @dataclass(frozen=True)
@@ -122,6 +98,7 @@ class Leaderboard:
     skill : (winner - best rule) / (perfect - best rule), with its 95 % interval over members
     served : the winner, or the best rule when the grade is C
     beside : what is served minus each reference, on the primary metric, paired over members
+    campaign : churn only; what contacting the members at risk would have earned on the test as_ofs
     """
 
     target: str
@@ -137,6 +114,7 @@ class Leaderboard:
     standings: tuple[Standing, ...]
     beside: Mapping[str, Interval]
     deciles: pd.DataFrame | None = None
+    campaign: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -153,34 +131,17 @@ class Leaderboard:
             "horizon_days": self.horizon_days,
             "primary": self.primary,
             "validation_as_ofs": [str(day) for day in self.plan.validation],
-            "validation": _defined(self.validation),
+            "validation": defined(self.validation),
             "winner": self.winner,
             "served": self.served,
             "best_rule": self.best_rule,
-            "skill": _defined(vars(self.skill)),
+            "skill": defined(vars(self.skill)),
             "grade": self.grade,
-            "beside": {name: _defined(vars(gain)) for name, gain in self.beside.items()},
+            "beside": {name: defined(vars(gain)) for name, gain in self.beside.items()},
             "verdict": self.verdict(),
+            "campaign": dict(self.campaign),
             "populations": [
-                {
-                    "name": standing.population,
-                    "rows": standing.rows,
-                    "base_rate": standing.base_rate,
-                    "test_as_ofs": days,
-                    "metrics": list(standing.entries[0].metrics),
-                    "entries": [
-                        {
-                            "name": entry.name,
-                            "role": entry.role,
-                            "metrics": _defined(entry.metrics),
-                            "difference": _defined(vars(entry.difference))
-                            if entry.difference
-                            else None,
-                        }
-                        for entry in standing.entries
-                    ],
-                }
-                for standing in self.standings
+                {**standing.to_dict(), "test_as_ofs": days} for standing in self.standings
             ],
         }
 
@@ -226,7 +187,7 @@ def judge(
     primary = yardstick.metrics[yardstick.primary]
     names = [candidate.name for candidate in candidates]
     chosen_on = headline(forecasts.at(plan.validation))
-    validation = {name: _mean(primary, chosen_on, name) for name in names}
+    validation = {name: mean_over_days(primary, chosen_on, name) for name in names}
     eligible = [c.name for c in candidates if c.role != "reference"]
     winner = max(eligible, key=lambda name: validation[name])
     tested = headline(forecasts.at(plan.test))
@@ -253,16 +214,14 @@ def judge(
         served=served,
         skill=skill,
         grade=earned,
-        standings=tuple(
-            _standing(yardstick, population, rows, forecasts, candidates, plan, seed, draws)
-            for population, rows in _populations(forecasts.at(plan.test))
-        ),
+        standings=standings(yardstick, forecasts, candidates, plan, seed=seed, draws=draws),
         beside={
             c.name: Interval.of(observed[served] - observed[c.name], drawn[served] - drawn[c.name])
             for c in candidates
             if c.role == "reference"
         },
         deciles=_deciles(yardstick, forecasts, tested, winner, plan),
+        campaign=_campaign(yardstick, forecasts, tested, (winner, best_rule), plan),
     )
 
 
@@ -285,11 +244,6 @@ def difference(
     )
 
 
-def _defined(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the figures with None for NaN, which JSON does not have."""
-    return {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}
-
-
 def _skill(model: Any, rule: Any, perfect: Any) -> Any:
     """Return the share of the way from the rule to perfection that the model goes.
 
@@ -299,78 +253,6 @@ def _skill(model: Any, rule: Any, perfect: Any) -> Any:
         return np.divide(model - rule, perfect - rule)
 
 
-def headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the active members; everybody where too few are active."""
-    active = frame[frame["active"]]
-    return active if len(active) >= ROWS_MIN else frame
-
-
-def _populations(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the populations that are large enough to be judged, the headline first."""
-    judged, dormant = headline(frame), frame[~frame["active"]]
-    others = [("dormant", dormant)]
-    if "history" in frame.columns:
-        others += [
-            (f"{name} history", judged[judged["history"].between(low, high)])
-            for name, low, high in HISTORIES
-        ]
-    first = ("all" if judged is frame else "active", judged)
-    return [first, *((name, rows) for name, rows in others if len(rows) >= ROWS_MIN)]
-
-
-def _standing(
-    yardstick: Yardstick,
-    population: str,
-    rows: pd.DataFrame,
-    forecasts: Forecasts,
-    candidates: tuple[Candidate, ...],
-    plan: Plan,
-    seed: int,
-    draws: int,
-) -> Standing:
-    names = [candidate.name for candidate in candidates]
-    primary = yardstick.metrics[yardstick.primary]
-    observed, drawn = resampled(primary, rows, names, seed=seed, draws=draws)
-    rules = [c.name for c in candidates if c.role == "rule"]
-    rival = max(rules, key=lambda name: observed[name])
-    entries = []
-    for candidate in candidates:
-        name = candidate.name
-        figures = {label: _mean(metric, rows, name) for label, metric in yardstick.metrics.items()}
-        for label, metric in yardstick.calibrated.items():
-            figures[label] = _mean(metric, _as_probability(rows, forecasts, name, plan), name)
-        for label, (truth, suffix, metric) in yardstick.details.items():
-            told = rows[["as_of"]].assign(truth=rows[truth], told=rows[f"{name}{suffix}"])
-            figures[label] = _mean(metric, told, "told")
-        figures |= _of_lists(forecasts, rows, name)
-        gain = Interval.of(observed[name] - observed[rival], drawn[name] - drawn[rival])
-        entries.append(Entry(name, candidate.role, figures, None if name == rival else gain))
-    entries.sort(key=lambda entry: -entry.metrics[yardstick.primary])
-    return Standing(population, len(rows), float(rows["truth"].mean()), tuple(entries))
-
-
-def _of_lists(forecasts: Forecasts, rows: pd.DataFrame, name: str) -> dict[str, float]:
-    """Return further figures of a recommender's lists to these members, means over as_ofs."""
-    if forecasts.lists is None:
-        return {}
-    own = forecasts.lists[forecasts.lists["candidate"] == name].drop(columns="candidate")
-    asked = rows[["as_of", "member_id"]].merge(own, on=["as_of", "member_id"])
-    means = asked.drop(columns="member_id").groupby("as_of").mean().mean()
-    return {str(label): float(figure) for label, figure in means.items()}
-
-
-def _as_probability(
-    rows: pd.DataFrame, forecasts: Forecasts, name: str, plan: Plan
-) -> pd.DataFrame:
-    """Return the rows with raw scores calibrated on the as_of a horizon before each."""
-    parts = []
-    for day in plan.test:
-        part = rows[rows["as_of"] == np.datetime64(day, "D")]
-        calibration = forecasts.calibrations[day, name]
-        parts.append(part.assign(**{name: calibration.apply(part[name].to_numpy())}))
-    return pd.concat(parts)
-
-
 def _deciles(
     yardstick: Yardstick, forecasts: Forecasts, tested: pd.DataFrame, winner: str, plan: Plan
 ) -> pd.DataFrame | None:
@@ -378,15 +260,34 @@ def _deciles(
         return None
     rows = tested
     if yardstick.calibrated:
-        rows = _as_probability(tested, forecasts, winner, plan)
+        rows = as_probability(tested, forecasts, winner, plan)
     return metrics.decile_table(rows["truth"].to_numpy(), rows[winner].to_numpy())
 
 
-def _mean(metric: Metric, frame: pd.DataFrame, name: str) -> float:
-    """Return the mean over as_ofs; as_ofs on which the figure is undefined are left out."""
-    figures = [
-        metric(part["truth"].to_numpy(dtype=np.float64), part[name].to_numpy(dtype=np.float64))
-        for _, part in frame.groupby("as_of", sort=True)
-    ]
-    kept = [figure for figure in figures if np.isfinite(figure)]
-    return float(np.mean(kept)) if kept else float("nan")
+def _campaign(
+    yardstick: Yardstick,
+    forecasts: Forecasts,
+    tested: pd.DataFrame,
+    names: tuple[str, str],
+    plan: Plan,
+) -> dict[str, Any]:
+    """Return what a campaign would have earned by the model and by the rule, as JSON values."""
+    if yardstick.campaign is None:
+        return {}
+    costs = yardstick.campaign
+    curves = {}
+    for name in dict.fromkeys(names):
+        rows = as_probability(tested, forecasts, name, plan)
+        truth, said = rows["truth"].to_numpy(), rows[name].to_numpy()
+        profit, share = maximum_profit(truth, said, costs)
+        curves[name] = {
+            **defined({"most_cents_a_member": profit, "share_contacted": share}),
+            "share_above_least_probability": float((said >= costs.least_probability).mean()),
+            "curve": campaign_curve(truth, said, costs).to_dict("list"),
+        }
+    return {
+        "assumed": costs.model_dump(),
+        "least_probability": costs.least_probability,
+        "members": len(tested),
+        "by": curves,
+    }

@@ -56,6 +56,14 @@ def brier(truth: ArrayLike, probability: ArrayLike) -> float:
     return float(((said - happened) ** 2).mean())
 
 
+def brier_skill(truth: ArrayLike, probability: ArrayLike) -> float:
+    """Share of the Brier score of always naming the base rate that is saved; 1 is perfect."""
+    happened, said = pair(truth, probability)
+    if np.ptp(happened) == 0:
+        return float("nan")
+    return 1 - brier(happened, said) / float(happened.var())
+
+
 def ece(truth: ArrayLike, probability: ArrayLike) -> float:
     """Expected calibration error over ten equal-count bins of probability.
 
@@ -73,6 +81,14 @@ def top_decile_lift(truth: ArrayLike, score: ArrayLike) -> float:
     if not happened.any():
         return float("nan")
     return float(happened[bins(scores)[0]].mean() / happened.mean())
+
+
+def top_decile_share(truth: ArrayLike, score: ArrayLike) -> float:
+    """Share of all that happened, such as spend, that fell to the tenth scored highest."""
+    happened, scores = pair(truth, score)
+    if not happened.sum() > 0:
+        return float("nan")
+    return float(happened[bins(scores)[0]].sum() / happened.sum())
 
 
 def decile_table(truth: ArrayLike, prediction: ArrayLike) -> pd.DataFrame:

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
 from programme.errors import NotReady
 from programme.settings import Settings
-from training import curves, registry, tracking
+from training import curves, figures, registry, tracking
 from training.bundle import ModelFacts
 from training.card import as_markdown
 from training.config import TrainConfig
 from training.forecasts import Forecasts, NothingToJudge
 from training.leaderboard import Leaderboard, Yardstick, headline
+from training.standings import Entry, Standing
 
 BOARD_FILE = "leaderboard.json"
 DECILES_FILE, GAINS_FILE = "deciles.csv", "gains.csv"
@@ -57,10 +57,7 @@ class Record:
             self.client.log_param(self.run_id, key, value)
         for standing in board.standings:
             for entry in standing.entries:
-                for metric, figure in entry.metrics.items():
-                    if np.isfinite(figure):
-                        key = f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}"
-                        self.client.log_metric(self.run_id, key, figure)
+                self._entry(standing, entry)
         skill = board.skill
         for key, figure in {
             "skill": skill.mean,
@@ -72,8 +69,24 @@ class Record:
         if board.deciles is not None:
             self.client.log_text(self.run_id, board.deciles.to_csv(index=False), DECILES_FILE)
 
+    def _entry(self, standing: Standing, entry: Entry) -> None:
+        """Log a candidate's figures, and how sure we are of the primary one."""
+        said = dict(entry.metrics)
+        bounds = {"": entry.interval, " minus best rule": entry.difference}
+        for label, interval in bounds.items():
+            if interval is not None:
+                said[f"{standing.primary}{label} low"] = interval.low
+                said[f"{standing.primary}{label} high"] = interval.high
+        for metric, figure in said.items():
+            if np.isfinite(figure):
+                key = f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}"
+                self.client.log_metric(self.run_id, key, figure)
+
     def plots(self, yardstick: Yardstick, forecasts: Forecasts, board: Leaderboard) -> None:
-        """Log gains of every candidate and, by deciles, what was expected and what happened."""
+        """Log every figure with its interval, gains, deciles, and what a campaign would earn."""
+        self.client.log_figure(self.run_id, figures.intervals(board), "intervals.png")
+        if board.campaign:
+            self.client.log_figure(self.run_id, figures.campaign(board), "campaign.png")
         if board.deciles is None:
             return
         tested = headline(forecasts.at(board.plan.test))
@@ -81,15 +94,15 @@ class Record:
         self.client.log_text(
             self.run_id, curves.gains(tested, names).to_csv(index=False), GAINS_FILE
         )
-        self.client.log_figure(self.run_id, _gains(tested, names), "gains.png")
-        self.client.log_figure(self.run_id, _deciles(board, yardstick), "deciles.png")
+        self.client.log_figure(self.run_id, figures.gains(tested, names), "gains.png")
+        self.client.log_figure(self.run_id, figures.deciles(board, yardstick), "deciles.png")
 
     def reasons(self, model: Any, rows: pd.DataFrame) -> None:
         """Log which columns move the log-odds most: mean absolute Shapley value over members."""
         shown = rows.iloc[:REASON_ROWS_MAX]
         parts = np.asarray(model.contributions(shown), dtype=np.float64)[:, :-1]
         strength = pd.Series(np.abs(parts).mean(axis=0), index=list(model.columns))
-        self.client.log_figure(self.run_id, _bars(strength.nlargest(15)), "reasons.png")
+        self.client.log_figure(self.run_id, figures.bars(strength.nlargest(15)), "reasons.png")
 
     def card(self, card: dict[str, Any]) -> None:
         """Log what a person must know before she trusts the version, as data and as a page."""
@@ -238,38 +251,3 @@ def _text(settings: Settings, client: MlflowClient, run_id: str, name: str) -> s
             tracking_uri=settings.tracking_uri,
         )
         return Path(path).read_text("utf-8")
-
-
-def _gains(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
-    truth = tested["truth"].to_numpy(dtype=np.float64)
-    share = np.arange(1, len(truth) + 1) / len(truth)
-    total = truth.sum() or 1.0  # nothing happened: nothing was captured
-    for name in names:
-        order = np.argsort(-tested[name].to_numpy(dtype=np.float64), kind="stable")
-        axes.plot(share, truth[order].cumsum() / total, label=name)
-    axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="at random")
-    axes.set(xlabel="share of members, best first", ylabel="share captured", title="Gains")
-    axes.legend()
-    return figure
-
-
-def _bars(strength: "pd.Series[float]") -> Figure:
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(strength.index[::-1].astype(str), strength[::-1])
-    axes.set(xlabel="mean |contribution| to the log-odds", title="What moves the score")
-    return figure
-
-
-def _deciles(board: Leaderboard, yardstick: Yardstick) -> Figure:
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
-    table = board.deciles
-    assert table is not None
-    axes.plot(table["decile"], table["predicted_mean"], marker="o", label="expected")
-    axes.bar(table["decile"], table["actual_mean"], color="lightgrey", label="actual")
-    axes.set(xlabel="decile", ylabel=yardstick.target, title=f"{board.winner} on the test days")
-    axes.legend()
-    return figure

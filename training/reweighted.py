@@ -96,6 +96,16 @@ def _top_decile_lift(truth: Doubles, score: Doubles) -> Reweighted:
     return of
 
 
+def _top_decile_share(truth: Doubles, score: Doubles) -> Reweighted:
+    order = np.argsort(-score, kind="stable")
+
+    def of(counts: Doubles) -> Doubles:
+        drawn, happened = counts[:, order], truth[order]
+        return _over(_bins(drawn)[0] @ happened, drawn @ happened)
+
+    return of
+
+
 def _ece(truth: Doubles, score: Doubles) -> Reweighted:
     order = np.argsort(-score, kind="stable")
     gap = (score - truth)[order]
@@ -179,6 +189,7 @@ _FAST: dict[Metric, Callable[[Doubles, Doubles], Reweighted]] = {
     metrics.average_precision: _average_precision,
     metrics.normalised_gini: _normalised_gini,
     metrics.top_decile_lift: _top_decile_lift,
+    metrics.top_decile_share: _top_decile_share,
     metrics.ece: _ece,
     metrics.decile_mape: _decile_mape,
     metrics.brier: _mean_of(lambda happened, said: (said - happened) ** 2),

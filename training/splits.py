@@ -1,5 +1,6 @@
 """When to learn, when to choose, when to judge: as_ofs forward in time, a horizon apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -35,15 +36,40 @@ class Plan:
         """Return the as_ofs at which every candidate answers, oldest first."""
         return (*self.validation, *self.test)
 
-    def train_as_ofs(self, judged_at: date) -> tuple[date, ...]:
+    def train_as_ofs(self, judged_at: date, label_days: int | None = None) -> tuple[date, ...]:
         """Return the as_ofs a model that answers at `judged_at` may learn from, newest first.
 
         Their label windows end by `judged_at`: nothing it learns from lies in its future.
+
+        Parameters
+        ----------
+        label_days : length of the labels it learns from; None: the horizon's
         """
-        newest = judged_at - timedelta(days=self.horizon_days)
+        newest = judged_at - timedelta(days=label_days or self.horizon_days)
         oldest = self.begins + timedelta(days=self.warmup_days)
         steps = (newest - timedelta(days=self.step_days * k) for k in range(self.train_max))
         return tuple(day for day in steps if day >= oldest)
+
+
+def require_past(learned: Sequence[date], judged_at: date, horizon_days: int) -> None:
+    """Refuse to learn from labels that reach past the day a model answers at.
+
+    Parameters
+    ----------
+    learned : training as_ofs; each one's label window is `[as_of, as_of + horizon_days)`
+
+    Raises
+    ------
+    InputRefused : if one ends after `judged_at`: the same weeks would be learned and judged.
+    """
+    newest = judged_at - timedelta(days=horizon_days)
+    late = sorted(day for day in learned if day > newest)
+    if late:
+        raise InputRefused(
+            f"Labels of {', '.join(map(str, late))} reach {horizon_days} days on, past the day the "
+            f"model answers at, {judged_at}: it would learn what it is judged on. Nothing was "
+            f"learned. Train on as_ofs until {newest}."
+        )
 
 
 def plan(

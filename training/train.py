@@ -23,6 +23,7 @@ from training.forecasts import (
     NothingToJudge,
     Progress,
     churn_forecasts,
+    fit_churn,
     fit_products,
     fit_value,
     intervals,
@@ -159,12 +160,13 @@ def _churn(setting: _Setting) -> Job:
     dataset = Dataset(setting.settings, plan.horizon_days, members_max=members_max)
     candidates = rivals.churn(setting.config, plan.horizon_days, setting.settings.threads)
     forecasts = churn_forecasts(candidates, dataset, plan, setting.progress)
-    board = setting.judge(leaderboard.CHURN, forecasts, candidates, plan)
+    yardstick = leaderboard.in_money(setting.config.churn.campaign)
+    board = setting.judge(yardstick, forecasts, candidates, plan)
     setting.progress(f"churn: learning {board.served} for service")
-    past = dataset.past(plan.train_as_ofs(plan.serve))
-    model = _named(candidates, board.served).make().fit(past.rows.features, past.churned)
+    needed = _with_parts(candidates, board.served)
+    model = fit_churn(needed, dataset, plan, plan.serve, setting.progress)[board.served]
     return Job(
-        "churn", leaderboard.CHURN, candidates, forecasts, board, model,
+        "churn", yardstick, candidates, forecasts, board, model,
         calibration=forecasts.calibrations[plan.serve, board.served],
         shown=dataset.at(plan.test[-1]).rows.features,
     )  # fmt: skip
@@ -182,15 +184,14 @@ def _value(setting: _Setting) -> Job:
     forecasts = value_forecasts(candidates, dataset, plan, config.seed, setting.progress)
     board = setting.judge(leaderboard.VALUE, forecasts, candidates, plan)
     past = dataset.past(plan.train_as_ofs(plan.serve))
-    served = _named(candidates, board.served)
-    needed = tuple(c for c in candidates if c.name in (served.name, *served.parts))
-    model = fit_value(needed, past, config.seed, setting.progress, plan.serve)[served.name]
+    needed = _with_parts(candidates, board.served)
+    model = fit_value(needed, past, config.seed, setting.progress, plan.serve)[board.served]
     setting.progress("value: learning the reasons")
     surrogate = ValueSurrogate(seed=config.seed, num_threads=setting.settings.threads)
     surrogate.fit(past.rows.features, model.predict(past.rows))
     return Job(
         "value", leaderboard.VALUE, candidates, forecasts, board, model,
-        surrogate=surrogate, intervals=intervals(forecasts, plan, served.name),
+        surrogate=surrogate, intervals=intervals(forecasts, plan, board.served),
     )  # fmt: skip
 
 
@@ -288,6 +289,12 @@ def _keep(
 
 def _named(candidates: tuple[Candidate, ...], name: str) -> Candidate:
     return next(candidate for candidate in candidates if candidate.name == name)
+
+
+def _with_parts(candidates: tuple[Candidate, ...], name: str) -> tuple[Candidate, ...]:
+    """Return what must be fitted to have the named one: itself, and what it is a mean of."""
+    wanted = (name, *_named(candidates, name).parts)
+    return tuple(candidate for candidate in candidates if candidate.name in wanted)
 
 
 def checked_targets(targets: Sequence[str] | None) -> tuple[Target, ...]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.bench_models.lines import Progress, Protocol
 
 # Each module holds `protocols(arguments, progress)`; a family is measured alone with --only.
-FAMILIES: tuple[str, ...] = ("value", "next_order", "recommend")
+FAMILIES: tuple[str, ...] = ("churn", "value", "next_order", "recommend", "grades")
 
 
 def main() -> None:

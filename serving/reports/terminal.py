@@ -58,6 +58,7 @@ def show_snapshot(console: Console, built: Snapshot) -> None:
 def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
     """Print one target's leaderboard, best on the test days first, the winner in green."""
     for population in board["populations"]:
+        primary = population.get("primary") or board["primary"]
         table = Table(
             title=f"{board['name']}, {population['name']} members ({population['rows']:,} rows, "
             f"judged at {', '.join(population['test_as_ofs'])})",
@@ -67,13 +68,38 @@ def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
         table.add_column("role")
         for metric in population["metrics"]:
             table.add_column(metric, justify="right")
+        table.add_column(f"{primary}, 95 %", justify="right")
+        table.add_column(f"{primary} - best rule, 95 %", justify="right")
         for entry in population["entries"]:
             style = "bold green" if entry["name"] == board["winner"] else ""
             cells = [_figure(entry["metrics"].get(metric)) for metric in population["metrics"]]
-            table.add_row(entry["name"], entry["role"], *cells, style=style)
+            table.add_row(
+                entry["name"], entry["role"], *cells,
+                _reach(entry.get("interval")), _difference(entry["difference"]), style=style,
+            )  # fmt: skip
         console.print(table)
+    if board.get("campaign"):
+        console.print(_campaign(board), **PLAIN)
     console.print(board["verdict"], **PLAIN)
     console.print()
+
+
+def _campaign(board: Mapping[str, Any]) -> str:
+    """Say what contacting the members at risk would have earned, and what that rests on."""
+    campaign = board["campaign"]
+    costs = campaign["assumed"]
+    earned = ", ".join(
+        f"{name} {said['most_cents_a_member'] / 100:.2f} a member at {said['share_contacted']:.0%} "
+        "contacted"
+        for name, said in campaign["by"].items()
+        if said["most_cents_a_member"] is not None
+    )
+    return (
+        f"Best campaign: {earned}; a contact pays from P(churn) {campaign['least_probability']:.3f}"
+        f". Assumed, not measured: a member is worth {costs['member_cents'] / 100:g}, the offer "
+        f"{costs['offer_cents'] / 100:g}, a contact {costs['contact_cents'] / 100:g}, and "
+        f"{costs['save_rate']:.0%} of leavers contacted stay (training config: churn.campaign)."
+    )
 
 
 def show_scores(console: Console, scored: Scored) -> None:
@@ -141,3 +167,19 @@ def _show_next_orders(console: Console, scored: Scored, members: pd.DataFrame) -
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _reach(interval: Mapping[str, float | None] | None) -> str:
+    if interval is None or interval["low"] is None or interval["high"] is None:
+        return ""
+    return f"{interval['low']:.3f} .. {interval['high']:.3f}"
+
+
+def _difference(gain: Mapping[str, float | None] | None) -> str:
+    if gain is None or gain["mean"] is None:
+        return ""
+    return f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+
+
+def _money(cents: float, currency: str) -> str:
+    return f"{cents / 100:,.0f} {currency}"

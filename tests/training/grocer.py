@@ -38,6 +38,7 @@ TINY: dict[str, Any] = {
     "draws": 100,
     "churn": {
         "n_trees": 40,
+        "n_seeds": 1,
         "split": {"tests": 2, "validations": 1, "step_days": 28, "train_max": 4},
     },
     "value": {

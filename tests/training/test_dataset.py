@@ -114,6 +114,19 @@ def test_a_sample_is_of_members_like_the_others() -> None:
     assert np.bincount(chosen // 2_000) == pytest.approx([500] * 10, abs=4 * np.sqrt(375))
 
 
+def test_labels_of_another_length_are_of_the_same_rows(grocer: Settings) -> None:
+    dataset = Dataset(grocer, 28)
+
+    sooner = dataset.labelled_for(14)
+
+    assert dataset.labelled_for(28) is dataset
+    assert dataset.labelled_for(14) is sooner
+    assert sooner.at(LATER).rows is dataset.at(LATER).rows
+    # Whoever is silent for four weeks is silent for two.
+    assert (sooner.at(LATER).churned >= dataset.at(LATER).churned).all()
+    assert sooner.at(LATER).churned.sum() > dataset.at(LATER).churned.sum()
+
+
 def test_rows_carry_the_columns_for_models_and_no_others(grocer: Settings) -> None:
     rows = Dataset(grocer, 28).at(LATER).rows
 

@@ -24,6 +24,7 @@ from training.forecasts import (
     Forecasts,
     NothingToJudge,
     churn_forecasts,
+    fit_churn,
     fit_value,
     intervals,
     product_forecasts,
@@ -32,6 +33,7 @@ from training.forecasts import (
 )
 from training.models import value_stack
 from training.models.calibration import PlattCalibration
+from training.models.churn_mean import ChurnMean
 from training.models.conformal import ValueIntervals
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.rows import MemberRows
@@ -56,23 +58,41 @@ def quiet(step: str) -> None:
 
 
 class MadeUp(Dataset):
-    """Forty members whose features say which day it is, and whose outcome follows a signal."""
+    """Members whose features say which day it is, and whose outcome follows a signal."""
 
-    def __init__(self, everybody_churns_at: date | None = None) -> None:
-        super().__init__(NOWHERE, 28)
+    def __init__(
+        self, everybody_churns_at: date | None = None, n: int = 40, horizon_days: int = 28
+    ) -> None:
+        super().__init__(NOWHERE, horizon_days)
         self.everybody_churns_at = everybody_churns_at
+        self.n = n
+
+    def labelled_for(self, days: int) -> "MadeUp":
+        return MadeUp(self.everybody_churns_at, self.n, days)
+
+    def first_order_cents(self, as_of: date) -> NDArray[np.float64]:
+        return np.asarray(10.0 * np.arange(self.n) + as_of.day, dtype=np.float64)
 
     def at(self, as_of: date) -> Labelled:
-        signal = np.random.default_rng(as_of.toordinal()).normal(size=40)
-        churned = (signal + np.sin(np.arange(40)) > 0).astype(np.float64)
+        n = self.n
+        signal = np.random.default_rng(as_of.toordinal()).normal(size=n)
+        churned = (signal + np.sin(np.arange(n)) > 0).astype(np.float64)
         if as_of == self.everybody_churns_at:
             churned[:] = 1.0
-        rows = MemberRows(
-            member_id=np.array([f"m{number:02d}" for number in range(40)], dtype=object),
-            as_of=np.full(40, np.datetime64(as_of, "D")),
-            features=pd.DataFrame({"signal": signal, "day": float(as_of.toordinal())}),
+        features = pd.DataFrame(
+            {
+                "signal": signal,
+                "day": float(as_of.toordinal()),
+                "label_days": float(self.horizon_days),
+                "tenure_days": 58.0 + np.arange(n),
+            }
         )
-        return Labelled(rows, np.arange(40) % 2 == 0, churned, 100 * signal)
+        rows = MemberRows(
+            member_id=np.array([f"m{number:02d}" for number in range(n)], dtype=object),
+            as_of=np.full(n, np.datetime64(as_of, "D")),
+            features=features,
+        )
+        return Labelled(rows, np.arange(n) % 2 == 0, churned, 100 * signal)
 
 
 @dataclass
@@ -86,6 +106,7 @@ class Spy:
     def fit(self, shown: Any, outcome: NDArray[np.float64]) -> Self:
         features = shown.features if isinstance(shown, MemberRows) else shown
         assert len(features) == len(outcome)
+        self.label_days = set(features["label_days"]) if "label_days" in features else set()
         self.notes.append({date.fromordinal(int(day)) for day in features["day"]})
         self.n_rows, self.fits = len(outcome), self.fits + 1
         self.first_signals = features["signal"].tolist()
@@ -146,6 +167,48 @@ def test_a_calibration_is_fitted_on_the_as_of_a_horizon_earlier() -> None:
         present = MadeUp().at(day)
         expected = PlattCalibration.fit(present.rows.features["signal"], present.churned)
         assert made.calibrations[day + HORIZON, "spy"] == expected
+
+
+def test_a_calibration_is_of_active_members_where_they_are_enough() -> None:
+    candidate, _ = spying()
+    present = MadeUp(n=200).at(PLAN.judged[0])
+
+    made = churn_forecasts((candidate,), MadeUp(n=200), PLAN, quiet)
+
+    signal = present.rows.features["signal"][present.active]
+    expected = PlattCalibration.fit(signal, present.churned[present.active])
+    assert made.calibrations[PLAN.judged[0] + HORIZON, "spy"] == expected
+
+
+def test_labels_that_end_sooner_let_newer_as_ofs_teach() -> None:
+    candidate, notes = spying(label_days=14)
+
+    fitted = fit_churn((candidate,), MadeUp(), PLAN, PLAN.serve, quiet)
+
+    assert fitted["spy"].label_days == {14}
+    assert notes == [{PLAN.serve - timedelta(days=14), PLAN.serve - timedelta(days=28)}]
+
+
+def test_a_mean_of_churn_models_is_made_of_the_fitted_ones() -> None:
+    candidate, notes = spying()
+    mean = Candidate("mean", "model", ChurnMean, parts=("spy",))
+
+    fitted = fit_churn((candidate, mean), MadeUp(), PLAN, PLAN.serve, quiet)
+
+    assert fitted["mean"].models["spy"] is fitted["spy"]
+    assert len(notes) == 1
+
+
+def test_who_is_new_and_what_her_first_order_was_stand_beside_the_answers() -> None:
+    candidate, _ = spying()
+
+    made = value_forecasts((candidate,), MadeUp(), PLAN, 1, quiet)
+
+    frame = made.at((PLAN.judged[0],))
+    # Tenure is 58, 59, 60, 61, ... days; new is whoever first bought at most 60 days ago.
+    assert frame["newcomer"].tolist() == [True] * 3 + [False] * 37
+    first = MadeUp().first_order_cents(PLAN.judged[0])
+    assert frame["first_order_cents"].tolist() == first.tolist()
 
 
 def test_a_judged_day_on_which_everybody_churned_is_refused() -> None:

@@ -16,6 +16,8 @@ CHURN_METRICS: list[metrics.Metric] = [
     metrics.auc,
     metrics.average_precision,
     metrics.top_decile_lift,
+    metrics.top_decile_share,
+    metrics.brier_skill,
     metrics.ece,
     metrics.brier,
     metrics.mean_of,

@@ -264,3 +264,28 @@ def by_hand(
             if row.get("product_id") is not None:
                 products.add((member, row["product_id"]))
     return {m: (float(not baskets[m]), float(spent[m])) for m in spent}, products
+
+
+def test_a_first_order_is_what_was_known_of_the_first_day_before_the_as_of() -> None:
+    noon = datetime(2024, 1, 10, 17)  # noqa: DTZ001
+    day = timedelta(days=1)
+    till = Till(
+        [
+            shop.line("ann", noon, 500),
+            shop.line("ann", noon + timedelta(hours=2), 250),
+            shop.line("ann", noon + day, 9_000),
+            shop.line("ann", noon + 2 * day, -100, quantity=-1.0),
+            shop.line("bob", noon - 9 * day, 7_000, known_at=noon + 300 * day),
+            shop.line("bob", noon, 800),
+            shop.line("cat", noon, -300, quantity=-1.0),
+            shop.line("cat", noon + day, 400),
+            shop.line("dee", noon + 300 * day, 999),
+        ]
+    )
+    with shop.new_home() as home:
+        shop.take(home, till)
+        version = Lake(home).manifest().lake_version
+
+        found = labels.first_order_cents(home, AS_OF, ["bob", "ann", "dee", "cat"], version)
+
+    assert found.tolist() == [800, 750, 0, 400]

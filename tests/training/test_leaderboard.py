@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training import leaderboard
+from training.config import Campaign
 from training.forecasts import Candidate, Forecasts, Role
 from training.intervals import Interval
 from training.leaderboard import CHURN, EXPLORE, REPEAT, VALUE, Leaderboard, Yardstick
@@ -317,3 +318,126 @@ def test_a_leaderboard_without_any_defined_skill_is_json_too() -> None:
         "low": None,
         "high": None,
     }
+
+
+def test_every_candidate_has_an_interval_around_its_primary_figure() -> None:
+    truth = churned()
+
+    board = judged({"recency": noisy(truth, 1, 1), "model": noisy(truth, 0.6, 2)}, truth)
+
+    (standing,) = board.standings
+    for entry in standing.entries:
+        assert entry.interval.low < entry.interval.mean < entry.interval.high
+        assert entry.interval.mean == pytest.approx(entry.metrics[standing.primary])
+    kept = board.to_dict()["populations"][0]
+    assert kept["primary"] == "AP"
+    assert kept["entries"][0]["interval"] == vars(standing.entries[0].interval)
+
+
+def test_the_interval_of_a_candidate_covers_the_figure_of_the_world_it_was_drawn_from() -> None:
+    # 60 worlds of 200 members; the figure of 40,000 of them is the one to be covered.
+    rng = np.random.default_rng(8)
+
+    def drawn(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        truth = (rng.random(n) < 0.25).astype(float)
+        return truth, truth + rng.normal(0, 0.8, n)
+
+    true = CHURN.metrics["AP"](*drawn(40_000))
+    covered = 0
+    for _ in range(60):
+        truth, said = drawn(N)
+        (standing,) = judged({"recency": said}, truth).standings
+        interval = standing.entries[0].interval
+        covered += interval.low <= true <= interval.high
+
+    assert covered >= 52  # 57 are expected; 52 is three deviations below
+
+
+def test_best_rule_and_noise_earn_a_c_in_38_of_40_worlds() -> None:
+    grades = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        truth = (rng.random(N) < 0.25).astype(float)
+        rule = truth + rng.normal(0, 1, N)
+        model = rule + rng.normal(0, 0.3, N)
+        # On the validation days another noise made the model the winner.
+        board = judged({"recency": rule, "model": model}, truth, in_validation={"model": truth})
+        grades.append(board.grade)
+
+    assert grades.count("C") >= 38
+
+
+def newcomers(n: int, **more: NDArray[np.float64]) -> Mapping[str, NDArray[Any]]:
+    return {"newcomer": np.arange(N) < n, **more}
+
+
+def with_columns(made: Forecasts, columns: Mapping[str, NDArray[Any]]) -> Forecasts:
+    days = len(PLAN.judged)
+    told = {name: np.tile(values, days) for name, values in columns.items()}
+    return Forecasts(made.frame.assign(**told), made.calibrations)
+
+
+@pytest.mark.parametrize(("n", "populations"), [(0, 1), (14, 1), (15, 2), (60, 2)])
+def test_newcomers_stand_apart_where_they_are_enough(n: int, populations: int) -> None:
+    truth = churned()
+    made = forecasts(truth, {"recency": noisy(truth, 1, 1), "model": truth})
+
+    board = leaderboard.judge(
+        CHURN, with_columns(made, newcomers(n)), candidates(["recency", "model"]), PLAN,
+        seed=1, draws=100,
+    )  # fmt: skip
+
+    assert len(board.standings) == populations
+    if populations > 1:
+        standing = board.standings[1]
+        assert (standing.population, standing.primary) == ("newcomers", "AP")
+        assert standing.rows == 2 * n
+        assert standing.entries[0].name == "model"
+
+
+def test_new_members_of_high_potential_are_found_beside_their_first_order() -> None:
+    # Twenty newcomers; two of them go on to spend 40 of the 58 in all. The model knows who, the
+    # first order points at two who spend 1 each.
+    spent = np.ones(N)
+    spent[:2] = 20.0
+    first = np.where(np.isin(np.arange(N), (5, 6)), 900.0, 100.0)
+    made = forecasts(spent, {"recency": noisy(spent, 5, 1), "model": spent})
+
+    board = leaderboard.judge(
+        VALUE,
+        with_columns(made, newcomers(20, first_order_cents=first)),
+        candidates(["recency", "model"]),
+        PLAN,
+        seed=1,
+        draws=200,
+    )
+
+    standing = board.standings[1]
+    assert standing.primary == "top 10% share"
+    share = {entry.name: entry.metrics["top 10% share"] for entry in standing.entries}
+    assert share["model"] == pytest.approx(40 / 58)
+    assert share["first_order_cents"] == pytest.approx(2 / 58)
+    rules = [entry.name for entry in standing.entries if entry.role == "rule"]
+    assert set(rules) == {"recency", "first_order_cents"}
+    # Elsewhere the first order is no rival, and the primary metric stays the Gini.
+    assert board.standings[0].primary == "Gini"
+    assert {entry.name for entry in board.standings[0].entries} == {"recency", "model"}
+
+
+def test_churn_is_judged_in_money_where_a_campaign_is_given() -> None:
+    truth = churned()
+    costs = Campaign(save_rate=0.4)
+    board = judged(
+        {"recency": noisy(truth, 1, 1), "model": truth}, truth, leaderboard.in_money(costs)
+    )
+
+    entry = board.standings[0].entries[0]
+    # Everybody who leaves is contacted and nobody else: .4 * 190 - 1 each, a quarter of all.
+    assert entry.metrics["EMPC"] == pytest.approx(0.25 * 75, rel=1e-2)
+    said = json.loads(json.dumps(board.to_dict()["campaign"], allow_nan=False))
+    assert said["assumed"] == costs.model_dump()
+    assert said["by"]["model"]["most_cents_a_member"] == pytest.approx(0.25 * 7_500)
+    assert said["by"]["model"]["share_contacted"] == pytest.approx(0.25)
+    assert set(said["by"]) == {"model", "recency"}
+    assert len(said["by"]["model"]["curve"]["share"]) == 101
+    assert judged({"recency": truth}, truth).to_dict()["campaign"] == {}

@@ -193,9 +193,24 @@ def test_the_first_decile_of_the_table_is_the_lift() -> None:
     assert table["members"].tolist() == [41, 41, 41, 40, 40, 40, 40, 40, 40, 40]
 
 
+def test_brier_skill_and_the_share_of_the_top_tenth_by_hand() -> None:
+    happened = np.array([1.0, 0, 0, 0])
+
+    # The base rate, 1/4, has a Brier score of 3/16; halving every error quarters the score.
+    assert metrics.brier_skill(happened, [0.25] * 4) == pytest.approx(0)
+    assert metrics.brier_skill(happened, happened) == 1
+    assert metrics.brier_skill(happened, [0.625, 0.125, 0.125, 0.125]) == pytest.approx(0.75)
+    spent = np.r_[50.0, np.full(19, 2.0)]
+    assert metrics.top_decile_share(spent, spent) == pytest.approx(52 / 88)
+    assert metrics.top_decile_share(spent, -spent) == pytest.approx(4 / 88)
+
+
 @pytest.mark.parametrize(
     ("metric", "truth"),
     [
+        (metrics.brier_skill, [0, 0]),
+        (metrics.brier_skill, [1, 1]),
+        (metrics.top_decile_share, [0, 0]),
         (metrics.auc, [0, 0]),
         (metrics.auc, [1, 1]),
         (metrics.average_precision, [0, 0]),

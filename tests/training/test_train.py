@@ -110,7 +110,11 @@ def test_a_run_keeps_config_window_features_and_the_figures_of_all_rivals(
     (headline, *_) = board["populations"]
     for entry in headline["entries"]:
         logged = {key for key in run.data.metrics if key.startswith(f"active/{entry['name']}/")}
-        assert len(logged) == len(headline["metrics"])
+        bounds = [entry["interval"], entry["difference"] or {}]
+        known = [
+            said[end] for said in bounds for end in ("low", "high") if said.get(end) is not None
+        ]
+        assert len(logged) == len(headline["metrics"]) + len(known)
     assert {"rule", "model"} <= {entry["role"] for entry in headline["entries"]}
     assert run.data.metrics["skill"] == board["skill"]["mean"]
 
@@ -122,7 +126,8 @@ def test_a_run_keeps_deciles_and_plots(trained_grocer: Trained, target: str) -> 
 
     names = {file.path for file in connect(settings).list_artifacts(run.info.run_id)}
 
-    assert {"gains.png", "deciles.png"} <= names
+    assert {"gains.png", "deciles.png", "intervals.png"} <= names
+    assert ("campaign.png" in names) == (target == "churn")
     deciles = artifact(settings, run, "deciles.csv").splitlines()
     assert deciles[0].startswith("decile,members,predicted_mean,actual_mean")
     assert len(deciles) == 11
@@ -158,7 +163,8 @@ def test_models_that_learn_beat_the_rules_where_habits_are_to_be_learned(
 ) -> None:
     churn, repeat = trained_grocer.boards["churn"], trained_grocer.boards["repeat"]
 
-    assert churn["winner"] == "lightgbm"
+    roles = {e["name"]: e["role"] for e in churn["populations"][0]["entries"]}
+    assert roles[churn["winner"]] == "model"
     assert churn["skill"]["mean"] > 0
     # Her staples never change: nothing beats counting the days she bought them, and the count is
     # a rule. Beside how common a product is, every way of reading habits is far better.

@@ -10,6 +10,7 @@ from training.models.folder import ModelRefused, kind_of
 _WHERE = {
     "lightgbm": ("churn", "ChurnModel"),
     "lightgbm_reference": ("churn", "ReferenceChurn"),
+    "churn_mean": ("churn_mean", "ChurnMean"),
     "column_rule": ("rules", "ColumnRule"),
     "classic_churn": ("classical", "ClassicChurn"),
     "classic_value": ("classical", "ClassicValue"),

@@ -120,12 +120,18 @@ def raw_predictions(
     return np.asarray(answer, dtype=np.float64)
 
 
-def save_booster(booster: lgb.Booster, folder: Path) -> str:
+def save_booster(booster: lgb.Booster, folder: Path, name: str = BOOSTER_FILE) -> str:
     """Write the trees as text; return the file's name."""
-    (folder / BOOSTER_FILE).write_text(booster.model_to_string(), encoding="utf-8")
-    return BOOSTER_FILE
+    (folder / name).write_text(booster.model_to_string(), encoding="utf-8")
+    return name
 
 
-def load_booster(folder: Path) -> lgb.Booster:
+def load_booster(folder: Path, name: str = BOOSTER_FILE) -> lgb.Booster:
     """Read the trees from text: data only, no code of the model is ever run."""
-    return lgb.Booster(model_file=folder / BOOSTER_FILE)
+    return lgb.Booster(model_file=folder / name)
+
+
+def numbered_file(number: int) -> str:
+    """Return the file's name of one of several boosters; the first has the usual one."""
+    stem, _, ending = BOOSTER_FILE.partition(".")
+    return BOOSTER_FILE if number == 0 else f"{stem}-{number}.{ending}"

@@ -15,11 +15,11 @@ from training.models import boosting, folder
 from training.models.boosting import Trees
 from training.models.inputs import churn_labels, matrix
 
-# Some 20,000 rows of 2,200 members, 13 % churned: members repeat from as_of to as_of, so there is
-# less to learn than there are rows, and small trees on few columns rank best. On Complete Journey
-# (as_of 17 July, 14 August, 11 September 2017) 15 leaves cost .005-.01 of average precision.
+# Members repeat from as_of to as_of, so there is less to learn than there are rows, and small trees
+# on few columns rank best. Chosen on label windows of Complete Journey that end by 2017-09-11:
+# experiments/churn_28d/README.md has what was tried.
 CHURN_TREES = Trees(
-    n_trees=300, learning_rate=0.025, num_leaves=6, min_data_in_leaf=100, feature_fraction=0.4
+    n_trees=300, learning_rate=0.03, num_leaves=4, min_data_in_leaf=100, feature_fraction=0.25
 )
 
 # What an analyst gets from LightGBM with little effort: the line every leaderboard also shows.
@@ -43,6 +43,8 @@ class ChurnModel:
     monotone : columns of which a larger value may never lower the log-odds, such as recency
     trees : size and regularisation
     columns : names to read; None reads all columns of the frame it is fitted on
+    n_seeds : boosters with seeds of their own; the answer is the mean of their log-odds, which
+        keeps it a sum over columns and takes the luck of one draw out of it
     num_threads : at most this many at once; the answer does not depend on it
     """
 
@@ -55,9 +57,16 @@ class ChurnModel:
         monotone: Sequence[str] = (),
         trees: Trees = CHURN_TREES,
         columns: Sequence[str] | None = None,
+        n_seeds: int = 1,
         num_threads: int = 2,
     ) -> None:
+        if n_seeds < 1:
+            raise InputRefused(
+                f"A churn model of {n_seeds} boosters answers nothing. No model was made. "
+                "Give n_seeds of at least 1."
+            )
         self.seed = seed
+        self.n_seeds = n_seeds
         self.monotone = tuple(monotone)
         self.trees = trees
         self.num_threads = num_threads
@@ -79,19 +88,18 @@ class ChurnModel:
         """
         labels = churn_labels(churned, len(features), "The churn model")
         self.columns = self.only_columns or tuple(map(str, features.columns))
-        self.booster_ = boosting.train(
-            matrix(features, self.columns),
-            labels,
-            self.columns,
-            self._parameters(),
-            self.trees.n_trees,
+        values = matrix(features, self.columns)
+        self.boosters_ = tuple(
+            boosting.train(
+                values, labels, self.columns, self._parameters(number), self.trees.n_trees
+            )
+            for number in range(self.n_seeds)
         )
         return self
 
     def raw_score(self, features: pd.DataFrame) -> NDArray[np.float64]:
         """Log-odds of churn, shape (n,), in the order of the rows."""
-        values = matrix(features, self.columns)
-        return boosting.raw_predictions(self.booster_, values, self.num_threads)
+        return self._mean(features)
 
     def contributions(self, features: pd.DataFrame) -> NDArray[np.float64]:
         """Share of each column in the log-odds, by Shapley values over the trees.
@@ -106,8 +114,15 @@ class ChurnModel:
         Lundberg et al. (2020), From local explanations to global understanding with explainable
         AI for trees, Nature Machine Intelligence 2, algorithm 2; LightGBM's `pred_contrib`.
         """
+        return self._mean(features, contributions=True)
+
+    def _mean(self, features: pd.DataFrame, *, contributions: bool = False) -> NDArray[np.float64]:
         values = matrix(features, self.columns)
-        return boosting.raw_predictions(self.booster_, values, self.num_threads, contributions=True)
+        answers = [
+            boosting.raw_predictions(booster, values, self.num_threads, contributions=contributions)
+            for booster in self.boosters_
+        ]
+        return np.asarray(np.mean(answers, axis=0))
 
     def save(self, path: Path) -> None:
         """Write the trees as text, and what is needed to read them."""
@@ -117,9 +132,14 @@ class ChurnModel:
             "monotone": self.monotone,
             "seed": self.seed,
             "trees": asdict(self.trees),
+            "n_seeds": self.n_seeds,
             "num_threads": self.num_threads,
         }
-        folder.write(path, self.kind, facts, [boosting.save_booster(self.booster_, path)])
+        files = [
+            boosting.save_booster(booster, path, boosting.numbered_file(number))
+            for number, booster in enumerate(self.boosters_)
+        ]
+        folder.write(path, self.kind, facts, files)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -130,12 +150,16 @@ class ChurnModel:
             monotone=facts["monotone"],
             trees=Trees(**facts["trees"]),
             columns=facts["columns"],
+            n_seeds=facts["n_seeds"],
             num_threads=facts["num_threads"],
         )
-        model.booster_ = boosting.load_booster(path)
+        model.boosters_ = tuple(
+            boosting.load_booster(path, boosting.numbered_file(number))
+            for number in range(model.n_seeds)
+        )
         return model
 
-    def _parameters(self) -> dict[str, object]:
+    def _parameters(self, number: int = 0) -> dict[str, object]:
         absent = [name for name in self.monotone if name not in self.columns]
         if absent:
             raise InputRefused(
@@ -143,7 +167,7 @@ class ChurnModel:
                 "columns of the model. Nothing was fitted. Name columns that it reads."
             )
         return {
-            **self.trees.parameters(seed=self.seed, num_threads=self.num_threads),
+            **self.trees.parameters(seed=self.seed + number, num_threads=self.num_threads),
             "objective": "binary",
             "monotone_constraints": [int(name in self.monotone) for name in self.columns],
             "monotone_constraints_method": "intermediate",  # less bending than "basic"

@@ -25,11 +25,24 @@ def shown(show: Any, *facts: Any) -> str:
 
 def board(**changes: Any) -> dict[str, Any]:
     entries = [
-        {"name": "model", "role": "model", "metrics": {"AP": 0.51234, "RMSE": 12_345.6}},
-        {"name": "rule", "role": "rule", "metrics": {"AP": None, "RMSE": 99.5}},
+        {
+            "name": "model",
+            "role": "model",
+            "metrics": {"AP": 0.51234, "RMSE": 12_345.6},
+            "interval": {"mean": 0.51234, "low": 0.4004, "high": 0.6},
+            "difference": {"mean": 0.12, "low": -0.01, "high": 0.25},
+        },
+        {
+            "name": "rule",
+            "role": "rule",
+            "metrics": {"AP": None, "RMSE": 99.5},
+            "interval": {"mean": None, "low": None, "high": None},
+            "difference": None,
+        },
     ]
     population = {
         "name": "active",
+        "primary": "AP",
         "rows": 1_234,
         "base_rate": 0.1,
         "test_as_ofs": ["2017-11-06", "2017-12-04"],
@@ -52,9 +65,28 @@ def test_a_leaderboard_shows_every_figure_and_leaves_undefined_ones_blank() -> N
         "model",
         "0.5123",
         "12,346",
+        "0.400 .. 0.600",
+        "+0.1200 [-0.0100, +0.2500]",
     ]
-    assert [cell.strip() for cell in rule.split("│")[1:-1]] == ["rule", "rule", "", "99.5000"]
+    cells = [cell.strip() for cell in rule.split("│")[1:-1]]
+    assert cells == ["rule", "rule", "", "99.5000", "", ""]
     assert "Skill [nan, nan]: grade C." in page
+
+
+def test_a_leaderboard_says_what_a_campaign_would_earn_and_on_what_that_rests() -> None:
+    said = {"most_cents_a_member": 478.4, "share_contacted": 0.314}
+    undefined = {"most_cents_a_member": None, "share_contacted": None}
+    costs = {"member_cents": 20_000, "offer_cents": 1_000, "contact_cents": 100, "save_rate": 0.3}
+    campaign = {
+        "assumed": costs,
+        "least_probability": 0.16418,
+        "by": {"model": said, "rule": undefined},
+    }
+
+    page = " ".join(shown(terminal.show_leaderboard, board(campaign=campaign)).split())
+
+    assert "Best campaign: model 4.78 a member at 31% contacted; a contact pays from" in page
+    assert "P(churn) 0.164. Assumed, not measured: a member is worth 200, the offer 10" in page
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from training.models import MODELS
 from training.models.blend import Blend
 from training.models.boosting import Trees
 from training.models.churn import ChurnModel, ReferenceChurn
+from training.models.churn_mean import ChurnMean
 from training.models.classical import ClassicChurn, ClassicValue
 from training.models.explore import EASE, Popularity
 from training.models.habit import Habit, RepeatRanker
@@ -62,9 +63,19 @@ class Case:
 
 CASES = {
     "lightgbm": Case(
-        "churn", lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES)
+        "churn",
+        lambda seed: ChurnModel(seed=seed, monotone=["recency_days"], trees=TREES, n_seeds=2),
     ),
     "lightgbm_reference": Case("churn", lambda seed: ReferenceChurn(seed=seed, trees=TREES)),
+    "churn_mean": Case(
+        "churn",
+        lambda seed: ChurnMean(
+            {
+                "trees": ChurnModel(seed=seed, trees=TREES),
+                "bgnbd": ClassicChurn("bgnbd", 28, seed=seed),
+            }
+        ),
+    ),
     "column_rule": Case("churn", lambda _: ColumnRule("recency_days", sign=1)),
     "classic_churn": Case("churn", lambda seed: ClassicChurn("bgnbd", 28, seed=seed)),
     "classic_value": Case("value", lambda seed: ClassicValue("pareto_nbd", 91, seed=seed)),

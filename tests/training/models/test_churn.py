@@ -37,6 +37,29 @@ def test_the_reasons_add_up_to_the_log_odds(model: ChurnModel, present: World) -
     )
 
 
+def test_several_boosters_answer_with_the_mean_of_each_and_reasons_still_add_up(
+    past: World, present: World
+) -> None:
+    few = Trees(n_trees=10, min_data_in_leaf=20)
+    alone = [
+        ChurnModel(seed=seed, trees=few).fit(past.rows.features, past.churned) for seed in (4, 5, 6)
+    ]
+
+    model = ChurnModel(seed=4, trees=few, n_seeds=3).fit(past.rows.features, past.churned)
+
+    raw = model.raw_score(present.rows.features)
+    each = [one.raw_score(present.rows.features) for one in alone]
+    assert raw == pytest.approx(np.mean(each, axis=0), abs=1e-12)
+    assert np.ptp(each, axis=0).max() > 0
+    contributions = model.contributions(present.rows.features)
+    assert contributions.sum(axis=1) == pytest.approx(raw, abs=1e-9)
+
+
+def test_a_model_of_no_booster_is_refused() -> None:
+    with pytest.raises(InputRefused, match="0 boosters"):
+        ChurnModel(seed=1, n_seeds=0)
+
+
 def test_the_base_is_the_same_for_everyone(model: ChurnModel, present: World) -> None:
     base = model.contributions(present.rows.features)[:, -1]
 
