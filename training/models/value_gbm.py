@@ -1,7 +1,7 @@
 """What a member will spend within the horizon: boosted trees, under one of two losses."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +19,7 @@ TWEEDIE_POWER = 1.5
 # LightGBM sums the labels in single precision; whole units of currency keep them small.
 CENTS_PER_UNIT = 100.0
 LOG_VALUE_MAX = 30.0
+LEAF_ROWS_LEAST = 20
 
 # Small trees that see a third of the columns and three fifths of the rows: on both real data sets
 # they rank better than larger ones (experiments/lstm_vs_btyd).
@@ -86,8 +87,11 @@ class ValueGBM:
         """
         values = value_labels(value_cents, len(rows), "The value model") / CENTS_PER_UNIT
         self.columns = self.only_columns or tuple(map(str, rows.features.columns))
+        # A hundred rows a leaf would leave a small programme without a single split.
+        leaf = min(self.trees.min_data_in_leaf, max(LEAF_ROWS_LEAST, len(rows) // 20))
+        trees = replace(self.trees, min_data_in_leaf=leaf)
         parameters = {
-            **self.trees.parameters(seed=self.seed, num_threads=self.num_threads),
+            **trees.parameters(seed=self.seed, num_threads=self.num_threads),
             **_LOSSES[self.objective],
         }
         self.booster_ = boosting.train(
