@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import snapshot
 from programme.errors import PerennialError
 from programme.settings import Settings
 from training import leaderboard, registry
 from training.baskets import Baskets
 from training.bundle import Bundle, Target
 from training.config import TrainConfig
-from training.dataset import Dataset, member_rows
+from training.dataset import Dataset
 from training.forecasts import LIST_LENGTH, Candidate, Forecasts, wanted_products
 from training.intervals import Interval
 from training.leaderboard import Leaderboard, Yardstick
@@ -22,6 +21,7 @@ from training.metrics import ece, judge_members
 from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
 from training.order_metrics import share_right
+from training.rows import MemberRows
 from training.surrogate import ValueSurrogate
 
 # The tag that says which candidate a version was, so that recipes can be compared later.
@@ -121,7 +121,7 @@ def answers(
     Parameters
     ----------
     members : of a recommender, those with something to find; else as many members as these are
-        answered for, the ones a job of that size reads, in the order of the snapshot; all if none
+        answered for, the ones a job of that size reads, in the order of the snapshot
 
     Returns
     -------
@@ -136,15 +136,19 @@ def answers(
         found = judge_members(named, truth, LIST_LENGTH)["recall"]
         return np.asarray(found.reindex(members), dtype=np.float64)
     # As many members as were judged are the members that were judged.
-    members_max = len(members) or None
+    members_max = len(members)
     if target == "next_order":
         labelled = Dataset(settings, horizon, members_max=members_max).at(day)
         return share_right(champion.model.silence(labelled.rows), labelled.next_days)
-    taken = snapshot.build(settings, day)
-    present, _ = member_rows(taken, champion.facts.n_weeks, members_max)
-    if target == "churn":
-        return np.asarray(champion.model.raw_score(present.features), dtype=np.float64)
-    return np.asarray(champion.model.predict(present), dtype=np.float64)
+    dataset = Dataset(settings, horizon, champion.facts.n_weeks, members_max=members_max)
+    return told(champion, dataset.at(day).rows)
+
+
+def told(champion: Bundle, rows: MemberRows) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what a champion of churn or value says of rows: log-odds or cents, shape (n,)."""
+    if champion.facts.target == "churn":
+        return np.asarray(champion.model.raw_score(rows.features), dtype=np.float64)
+    return np.asarray(champion.model.predict(rows), dtype=np.float64)
 
 
 def _calibration_lost(

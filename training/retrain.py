@@ -20,7 +20,7 @@ from training.drift import column_drift, psi
 from training.forecasts import Progress, wanted_products
 from training.intervals import Interval, resampled
 from training.leaderboard import Yardstick
-from training.promotion import answers
+from training.promotion import answers, told
 from training.train import TARGETS, checked_targets, train
 
 # Of the columns a model reads, those that together move most of its answers.
@@ -142,11 +142,10 @@ def _drift(
     if facts.target not in ("churn", "value") or facts.data_until >= today:
         return {}, ""
     days = (facts.data_until, today)
-    before, after = (answers(settings, champion, day, []) for day in days)
-    then, now = (
-        member_rows(snapshot.build(settings, day), 0, config.members_max)[0].features
-        for day in days
-    )
+    weeks, most = facts.n_weeks, config.members_max
+    rows = [member_rows(snapshot.build(settings, day), weeks, most)[0] for day in days]
+    before, after = (told(champion, each) for each in rows)
+    then, now = (each.features for each in rows)
     columns = _strongest(champion, then)
     found = column_drift(then[columns], now[columns])
     drifts = {"psi_answers": psi(before, after), "psi_columns": float(found.iloc[0])}

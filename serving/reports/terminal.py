@@ -149,6 +149,8 @@ _SOON = ((0, 7, "within 7 days"), (7, 28, "in 8 to 28 days"), (28, None, "later"
 
 def _show_next_orders(console: Console, scored: Scored, members: pd.DataFrame) -> None:
     """Print when how many members are expected to order; nothing where nobody was asked."""
+    if "next_order_horizon_days" not in members.columns:  # nothing was trained for it
+        return
     horizons = members["next_order_horizon_days"].dropna()
     if horizons.empty:
         return

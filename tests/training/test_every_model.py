@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from programme.errors import InputRefused
 from tests.training.models.cases import CASES, Case, answers, assert_same, fit, share_among
-from tests.training.models.worlds import World, world
+from tests.training.models.worlds import World, dated, world
 from training.models import MODELS, boosting, load_model
 from training.models.folder import ModelRefused
 
 # Rules of value: they repeat what was and learn nothing from what followed.
-RULES = ("past_spend",)
+RULES = ("past_spend", "value_stretched")
 
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 of_rows = pytest.mark.parametrize(
@@ -227,9 +227,11 @@ def test_products_and_members_it_never_saw_are_no_obstacle(
 ) -> None:
     case, known = CASES[kind], present.products
     first = present.rows.member_id[0]
-    odd = pd.DataFrame(
-        {"member_id": [first], "product_id": ["never sold before"], "purchase_days": [1],
-         "last_days": [1]}
+    odd = dated(
+        pd.DataFrame(
+            {"member_id": [first], "product_id": ["never sold before"], "purchase_days": [1],
+             "last_days": [1]}
+        )
     )  # fmt: skip
     strange = replace(present, products=pd.concat([known, odd], ignore_index=True))
 
@@ -344,7 +346,7 @@ def test_one_product_that_everybody_bought_is_no_obstacle(
         members = list(known.rows.member_id)
         one = pd.DataFrame({"member_id": members, "product_id": "bread", "purchase_days": 2,
                             "last_days": 3})  # fmt: skip
-        return replace(known, products=one)
+        return replace(known, products=dated(one))
 
     model = fit(CASES[kind], bought(past))
 

@@ -30,7 +30,10 @@ def history(monkeypatch: pytest.MonkeyPatch) -> OrderHistory:
     monkeypatch.setattr(labels, "data_ends", lambda _: ENDS)
 
     class Told:
-        def __init__(self, _: Settings, horizon_days: int) -> None:
+        def __init__(
+            self, _: Settings, horizon_days: int, *, members_max: int | None = None
+        ) -> None:
+            assert members_max is None
             self.horizon_days = horizon_days
 
         def at(self, as_of: date) -> Labelled:
@@ -46,7 +49,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> OrderHistory:
                 features=features,
             )
             came = np.minimum(GAPS - 2, self.horizon_days)
-            return Labelled(rows, np.ones(4, dtype=bool), came * 0, came * 0, came)
+            return Labelled(rows, np.ones(4, dtype=bool), came * 0, came * 0, next_days=came)
 
     monkeypatch.setattr(order_forecasts, "Dataset", Told)
     return OrderHistory(Settings(home=Path("nowhere")), 28)
