@@ -22,6 +22,8 @@ from training.models.folder import ModelRefused
 
 # Rules of value: they repeat what was and learn nothing from what followed.
 RULES = ("past_spend", "value_stretched")
+# They learn from what members bought for the first time, and refuse where nobody did.
+NEW_TO_HER = ("blend", "explore_ranker")
 
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 of_rows = pytest.mark.parametrize(
@@ -348,6 +350,10 @@ def test_one_product_that_everybody_bought_is_no_obstacle(
                             "last_days": 3})  # fmt: skip
         return replace(known, products=dated(one))
 
+    if kind in NEW_TO_HER:
+        with pytest.raises(InputRefused, match="0 first purchases"):
+            fit(CASES[kind], bought(past))
+        return
     model = fit(CASES[kind], bought(past))
 
     for listed in answers(CASES[kind], model, bought(present)):
