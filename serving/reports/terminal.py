@@ -64,8 +64,8 @@ def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
             f"judged at {', '.join(population['test_as_ofs'])})",
             title_justify="left",
         )
-        table.add_column("")
-        table.add_column("role")
+        table.add_column("", no_wrap=True)
+        table.add_column("role", no_wrap=True)
         for metric in population["metrics"]:
             table.add_column(metric, justify="right")
         table.add_column(f"{primary}, 95 %", justify="right")
