@@ -15,7 +15,7 @@ from training import labels
 from training.dataset import Dataset, Labelled
 from training.forecasts import Candidate, Forecasts, Progress
 from training.models.next_order import NextOrder
-from training.models.silence import conformal_level, covered
+from training.models.silence import covered, levels_by_group
 from training.order_metrics import share_right
 from training.rows import MemberRows
 from training.splits import Plan
@@ -98,7 +98,7 @@ def train_as_ofs(plan: Plan, judged_at: date) -> tuple[date, ...]:
 
 def next_order_forecasts(
     candidates: tuple[Candidate, ...], history: OrderHistory, plan: Plan, progress: Progress
-) -> tuple[Forecasts, Mapping[tuple[date, str], float]]:
+) -> tuple[Forecasts, Mapping[tuple[date, str], tuple[float, ...]]]:
     """Return what candidates say at every judged as_of, and the levels of their intervals.
 
     Returns
@@ -110,7 +110,7 @@ def next_order_forecasts(
         earlier; where there was none, the nominal one
     """
     frames = []
-    levels: dict[tuple[date, str], float] = {}
+    levels: dict[tuple[date, str], tuple[float, ...]] = {}
     for as_of in plan.judged:
         progress(f"next_order: learning for {as_of}")
         past, present = history.past(train_as_ofs(plan, as_of), as_of), history.at(as_of)
@@ -127,15 +127,17 @@ def next_order_forecasts(
             model.fit(past.rows, past.next_days, past.followed_days)
             told = model.expect(present.rows)
             columns |= _columns(candidate.name, told, present.next_days)
-            levels[following, candidate.name] = conformal_level(told.silence, present.next_days)
+            levels[following, candidate.name] = levels_by_group(told.silence, present.next_days)
         frames.append(pd.DataFrame(columns))
     return Forecasts(pd.concat(frames, ignore_index=True), {}), levels
 
 
-def fit_next_order(candidate: Candidate, history: OrderHistory, plan: Plan, level: float) -> Any:
-    """Fit a candidate on everything there is, to be served with the level it has earned."""
+def fit_next_order(
+    candidate: Candidate, history: OrderHistory, plan: Plan, levels: tuple[float, ...]
+) -> Any:
+    """Fit a candidate on everything there is, to be served with the levels it has earned."""
     past = history.past(train_as_ofs(plan, plan.serve), plan.serve)
-    model = NextOrder(candidate.make(), level)
+    model = NextOrder(candidate.make(), levels)
     return model.fit(past.rows, past.next_days, past.followed_days)
 
 

@@ -1,5 +1,6 @@
 """When the next order is expected: a silence curve with an interval that keeps its promise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,10 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from training.models import folder, load_model
-from training.models.silence import COVERAGE, Array, conformal_level, interval, quantile
+from training.models.silence import (
+    COVERAGE,
+    N_GROUPS,
+    Array,
+    group,
+    interval,
+    levels_by_group,
+    quantile,
+)
 from training.rows import MemberRows
 
 _CURVE = "curve"
+NOMINAL = (1 - COVERAGE) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +47,15 @@ class NextOrder:
     Parameters
     ----------
     curve : a model with `silence`; a fitted one may be given, `fit` is then not needed
-    level : of the interval, between its quantile and one minus it; None before `calibrate`
+    levels : of the interval, between its quantile and one minus it, for each group of
+        `silence.group`; None, before `calibrate`, stands for the nominal one
     """
 
     kind = "next_order"
 
-    def __init__(self, curve: Any, level: float | None = None) -> None:
+    def __init__(self, curve: Any, levels: Sequence[float] | None = None) -> None:
         self.models = {_CURVE: curve}
-        self.level = (1 - COVERAGE) / 2 if level is None else level
+        self.levels = tuple(levels or (NOMINAL,) * N_GROUPS)
 
     @property
     def curve(self) -> Any:
@@ -64,19 +75,19 @@ class NextOrder:
     def fit(
         self, rows: MemberRows, next_days: ArrayLike, followed_days: ArrayLike | None = None
     ) -> Self:
-        """Fit the curve; the level stays."""
+        """Fit the curve; the levels stay."""
         self.curve.fit(rows, next_days, followed_days)
         return self
 
     def calibrate(self, silence: Array, next_days: ArrayLike) -> Self:
-        """Set the level so that it holds on earlier members.
+        """Set the levels so that they hold on earlier members.
 
         Parameters
         ----------
         silence, next_days : curves of the same recipe at an earlier as_of, and what followed; see
-            `silence.conformal_level`
+            `silence.levels_by_group`
         """
-        self.level = conformal_level(silence, next_days)
+        self.levels = levels_by_group(silence, next_days)
         return self
 
     def silence(self, rows: MemberRows) -> Array:
@@ -86,17 +97,18 @@ class NextOrder:
     def expect(self, rows: MemberRows) -> Expected:
         """Return dates, their interval and the curve of each row, in the order of the rows."""
         silence = self.silence(rows)
-        earliest, latest = interval(silence, self.level)
+        level = np.asarray(self.levels)[group(silence)]
+        earliest, latest = interval(silence, level)
         return Expected(quantile(silence, 0.5), earliest, latest, silence)
 
     def save(self, path: Path) -> None:
-        """Write the curve's model into a folder of its own, and the level."""
+        """Write the curve's model into a folder of its own, and the levels."""
         path.mkdir(parents=True, exist_ok=True)
         self.curve.save(path / _CURVE)
-        folder.write(path, self.kind, {"level": self.level}, [f"{_CURVE}/{folder.MODEL_FILE}"])
+        folder.write(path, self.kind, {"levels": self.levels}, [f"{_CURVE}/{folder.MODEL_FILE}"])
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a saved model; a changed file is refused."""
-        level = folder.read(path, cls.kind)["level"]
-        return cls(load_model(path / _CURVE), level)
+        levels = folder.read(path, cls.kind)["levels"]
+        return cls(load_model(path / _CURVE), levels)

@@ -16,6 +16,11 @@ Array = NDArray[np.float64]
 COVERAGE = 0.8
 # Above this level the interval would no longer hold its own median.
 LEVEL_MAX = 0.5
+# Members are held to their intervals apart, by P(no purchase within the horizon).
+GROUP_EDGES = (0.1, 0.25, 0.5, 0.75)
+N_GROUPS = len(GROUP_EDGES) + 1
+# Below so many members of a group, a share of a fifth is known to no better than 4 points.
+GROUP_LEAST = 100
 
 
 def order_days(
@@ -100,8 +105,45 @@ def conformal_level(silence: Array, next_days: ArrayLike, coverage: float = COVE
     return float(min(scores[place - 1], LEVEL_MAX)) if place > 0 else 0.0
 
 
-def interval(silence: Array, level: float) -> tuple[Array, Array]:
-    """Return earliest and latest day of the interval at a level; the horizon means beyond it."""
+def levels_by_group(silence: Array, next_days: ArrayLike) -> tuple[float, ...]:
+    """Return a level for each group of members, by how likely they are not to buy at all.
+
+    One level for everybody is right on the mean of everybody: where most will not buy again, their
+    open intervals would hold and those of the few who do buy would not. A group with too few
+    members to tell takes the level of all.
+
+    Parameters
+    ----------
+    silence, next_days : as in `conformal_level`
+
+    Source
+    ------
+    Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World, section 4.5: Mondrian
+    predictors keep their promise in each category that is known beforehand.
+    """
+    days = np.asarray(next_days, dtype=np.float64)
+    of_all, own = conformal_level(silence, days), group(silence)
+    return tuple(
+        conformal_level(silence[own == number], days[own == number])
+        if (own == number).sum() >= GROUP_LEAST
+        else of_all
+        for number in range(N_GROUPS)
+    )
+
+
+def group(silence: Array) -> NDArray[np.intp]:
+    """Return each member's group, 0 to `N_GROUPS` - 1: the last will hardly buy; shape (n,)."""
+    return np.asarray(np.searchsorted(GROUP_EDGES, silence[:, -1], side="right"))
+
+
+def interval(silence: Array, level: ArrayLike) -> tuple[Array, Array]:
+    """Return earliest and latest day of the interval at a level; the horizon means beyond it.
+
+    Parameters
+    ----------
+    level : number, or array of shape (n,)
+    """
+    level = np.asarray(level, dtype=np.float64)
     # Rounding must not turn a day that is just covered into one that is just not.
     slack = 1e-12
     return quantile(silence, level - slack), quantile(silence, 1 - level + slack)

@@ -39,6 +39,7 @@ from training.models.recurrent import Recipe
 from training.models.repeat import PersonalFrequency, RepeatPopularity
 from training.models.rules import ColumnRule, PastSpend
 from training.models.signals import Recipe as SignalRecipe
+from training.models.silence import N_GROUPS
 from training.models.value_gbm import ValueGBM
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
@@ -102,7 +103,9 @@ CASES = {
     "gap_rule": Case("order", lambda _: GapRule(91)),
     "pace_rule": Case("order", lambda _: PaceRule(91)),
     "classic_order": Case("order", lambda seed: ClassicOrder("bgnbd", 91, seed=seed)),
-    "next_order": Case("order", lambda seed: NextOrder(Hazard(91, seed=seed, trees=TREES), 0.2)),
+    "next_order": Case(
+        "order", lambda seed: NextOrder(Hazard(91, seed=seed, trees=TREES), [0.2] * N_GROUPS)
+    ),
     "past_spend": Case("value", lambda _: PastSpend("spend_cents_91d")),
     "personal_frequency": Case("products", lambda _: PersonalFrequency(half_life_days=30)),
     "repeat_popularity": Case("products", lambda _: RepeatPopularity()),

@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from programme.errors import InputRefused
 from training.models.silence import (
     LEVEL_MAX,
+    N_GROUPS,
     conformal_level,
     covered,
+    group,
     innermost,
     interval,
+    levels_by_group,
     order_days,
     quantile,
 )
@@ -105,3 +108,37 @@ def test_an_order_that_did_not_come_is_covered_only_where_the_end_is_open() -> N
 def test_an_impossible_outcome_is_named(next_days: list[float], followed: float, odd: str) -> None:
     with pytest.raises(InputRefused, match=rf"{odd}.*Nothing was fitted"):
         order_days(next_days, followed, 1, "the hazard")
+
+
+def test_groups_that_differ_are_each_held_to_their_intervals() -> None:
+    # Half never buy again and are known by it; of the others a curve says half the true pace.
+    rng = np.random.default_rng(11)
+    n, horizon = 4_000, 56
+    leaves = np.arange(n) % 2 == 0
+    pace = np.where(leaves, 1e-4, 0.10)
+    days = np.minimum(rng.geometric(pace) - 1.0, float(horizon))
+    said = np.where(leaves, 1e-3, 0.05)
+    silence = np.power(1 - said[:, None], np.arange(1.0, horizon + 1))
+    first, later = np.arange(n) < n // 2, np.arange(n) >= n // 2
+
+    def share_held(level: ArrayLike, which: NDArray[np.bool_]) -> float:
+        ends = interval(silence[which], level)
+        return float(covered(*ends, days[which]).mean())
+
+    alone = conformal_level(silence[first], days[first])
+    levels = np.array(list(levels_by_group(silence[first], days[first])), dtype=np.float64)
+    stays = later & ~leaves
+
+    assert share_held(alone, later) == pytest.approx(0.8, abs=0.1)
+    assert share_held(alone, stays) < 0.7
+    assert share_held(levels[group(silence[stays])], stays) == pytest.approx(0.8, abs=0.04)
+
+
+def test_a_group_too_small_to_tell_takes_the_level_of_all() -> None:
+    silence = np.linspace(0.9, 0.05, 30)[None, :].repeat(150, axis=0)
+    days = np.arange(150.0) % 31
+
+    levels = levels_by_group(silence, days)
+
+    assert len(levels) == N_GROUPS
+    assert set(levels) == {conformal_level(silence, days)}
