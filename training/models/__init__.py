@@ -62,7 +62,8 @@ def load_model(path: Path) -> Any:
     Raises
     ------
     ModelRefused
-        When the folder holds no model, one this code does not know, or a changed file.
+        When the folder holds no model, one this code does not know or lays out otherwise, or a
+        changed file.
     """
     kind = kind_of(path)
     if kind not in MODELS:
@@ -70,4 +71,10 @@ def load_model(path: Path) -> Any:
             f"{path} holds a model of kind {kind}; known kinds are {', '.join(MODELS)}. "
             "It was not loaded. Load it with the version of the code that saved it."
         )
-    return MODELS[kind].load(path)
+    try:
+        return MODELS[kind].load(path)
+    except (KeyError, TypeError) as error:
+        raise ModelRefused(
+            f"{path} holds a {kind} as other code saved it ({type(error).__name__}: {error}). It "
+            "was not loaded. Load it with the version of the code that saved it, or train again."
+        ) from error

@@ -53,3 +53,10 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
     write(tmp_path, "some", facts)
 
     assert read(tmp_path, "some") == facts
+
+
+def test_a_model_that_other_code_laid_out_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "column_rule", {"columns": ["recency_days"]})
+
+    with pytest.raises(ModelRefused, match=r"column_rule as other code saved it.*train again"):
+        load_model(tmp_path)
