@@ -415,6 +415,7 @@ def test_cdnow_trains_churn_value_and_next_order(
     config = TrainConfig.model_validate(
         {
             "draws": 100,
+            "members_max": 6_000,  # learned from and judged on; everybody is scored
             "churn": {"n_trees": 60, "split": split},
             "value": {"n_weeks": 26, "lstm_rows_max": 2_000, "split": split},
             "next_order": {"n_trees": 40, "split": split},
