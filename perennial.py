@@ -48,6 +48,8 @@ AsOfOption = Annotated[
     ),
 ]
 LanguageOption = Annotated[str, typer.Option(help="Language of the words: en or zh.")]
+# What a model card may be called.
+CARDS = (".md", ".json", ".txt")
 _general_home: list[Path | None] = [None]
 
 
@@ -291,7 +293,9 @@ def train(
 def retrain(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="churn, value, repeat, explore; all that were trained by default."),
+        typer.Argument(
+            help="churn, value, repeat, explore, next_order; all that were trained by default."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is due and why; train nothing.")
@@ -332,17 +336,22 @@ def card(
     """Print a version's model card: what it answers, what it learned from, how good it is."""
     import json
 
+    from features import exports
+    from programme.files import write_durably
     from training.card import as_markdown
     from training.records import card_of
 
     settings = _settings(home)
     open_programme(settings)
+    if out is not None:
+        exports.check(out, CARDS)
     found = card_of(settings, name, version)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n" if as_json else as_markdown(found)
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(out, text.encode())
         console.print(f"model card of {name} written to {out}", markup=False)
 
 
@@ -460,7 +469,7 @@ def explain(
     churn = registry.load(settings, registry.name_of("churn", programme)).bundle
     with progress("explain") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
-        found = remedies(snapshot.build(settings, day, tell), churn, member)
+        found = remedies(snapshot.build(settings, day, tell), churn, member, tell)
     show_remedies(console, found, language, programme.currency)
 
 

@@ -74,6 +74,11 @@ def read(name: str) -> Experiment:
         raise InputRefused(f"{path}: {error}. Nothing was run.") from error
 
 
+def _positive(board: dict[str, Any], population: dict[str, Any]) -> str:
+    """Say how many left; of other targets the mean of what is judged is no share of anything."""
+    return f"; {population['base_rate']:.1%} positive" if board["target"] == "churn" else ""
+
+
 def as_markdown(board: dict[str, Any]) -> str:
     """Return the figures as Markdown tables, one a population."""
     parts = []
@@ -81,9 +86,9 @@ def as_markdown(board: dict[str, Any]) -> str:
         days = ", ".join(population["test_as_ofs"])
         parts.append(
             f"{population['name'].capitalize()} members, {population['rows']:,} rows, mean of "
-            f"{days}; {population['base_rate']:.1%} positive."
+            f"{days}{_positive(board, population)}."
         )
-        head = ["", "role", *population["metrics"], f"{board['primary']} - best rule (95 %)"]
+        head = ["", "role", *population["metrics"], f"{population['primary']} - best rule (95 %)"]
         rows = [head, ["---"] * len(head)]
         for entry in population["entries"]:
             gain = entry["difference"]

@@ -48,29 +48,28 @@ class Baskets:
         self.horizon_days = horizon_days
         self.level = level
         self.without = tuple(without)
+        self._before: dict[date, pd.DataFrame] = {}
+        self._after: dict[date, pd.DataFrame] = {}
+        self._items: dict[date, pd.DataFrame] = {}
         self._origins: dict[date, Origin] = {}
 
     def before(self, as_of: date) -> pd.DataFrame:
         """Return everything bought before, in the columns of `Snapshot.products`."""
-        lake = Lake(self.settings)
-        manifest, zone = lake.ready(), open_programme(self.settings).timezone
-        with engine.connect(self.settings) as connection:
-            identities.resolve(connection, lake, manifest, as_of, zone)
-            clock = clock_of(connection, zone, lake.rows_sql("purchases", manifest))
-            kinds = None if self._plain else self._kinds_sql(as_of)
-            sql = sequences.products_sql(lake, manifest, as_of, zone, clock, kinds)
-            return connection.execute(sql).df()
+        if as_of not in self._before:
+            self._before[as_of] = self._read_before(as_of)
+        return self._before[as_of]
 
     def after(self, as_of: date) -> pd.DataFrame:
         """Return member_id and product_id: everything bought within the horizon."""
-        lake_version = Lake(self.settings).ready().lake_version
-        bought = bought_products(self.settings, as_of, self.horizon_days, lake_version)
-        if self._plain:
-            return bought
-        kinds = self.kinds(as_of)
-        item = bought["product_id"].map(kinds)
-        known = bought.assign(product_id=item)[item.notna()].drop_duplicates()
-        return known.sort_values(["member_id", "product_id"], ignore_index=True)
+        if as_of not in self._after:
+            self._after[as_of] = self._read_after(as_of)
+        return self._after[as_of]
+
+    def items(self, as_of: date) -> pd.DataFrame:
+        """Return the facts of items that rankers read, indexed by product_id: `ITEM_FACTS`."""
+        if as_of not in self._items:
+            self._items[as_of] = self._read_items(as_of)
+        return self._items[as_of]
 
     def active(self, as_of: date) -> npt.NDArray[np.object_]:
         """Return the members who bought lately."""
@@ -99,8 +98,27 @@ class Baskets:
                 from ({lines}) group by all having sum(sign) > 0 order by all"""
             ).df()
 
-    def items(self, as_of: date) -> pd.DataFrame:
-        """Return the facts of items that rankers read, indexed by product_id: `ITEM_FACTS`."""
+    def _read_before(self, as_of: date) -> pd.DataFrame:
+        lake = Lake(self.settings)
+        manifest, zone = lake.ready(), open_programme(self.settings).timezone
+        with engine.connect(self.settings) as connection:
+            identities.resolve(connection, lake, manifest, as_of, zone)
+            clock = clock_of(connection, zone, lake.rows_sql("purchases", manifest))
+            kinds = None if self._plain else self._kinds_sql(as_of)
+            sql = sequences.products_sql(lake, manifest, as_of, zone, clock, kinds)
+            return connection.execute(sql).df()
+
+    def _read_after(self, as_of: date) -> pd.DataFrame:
+        lake_version = Lake(self.settings).ready().lake_version
+        bought = bought_products(self.settings, as_of, self.horizon_days, lake_version)
+        if self._plain:
+            return bought
+        kinds = self.kinds(as_of)
+        item = bought["product_id"].map(kinds)
+        known = bought.assign(product_id=item)[item.notna()].drop_duplicates()
+        return known.sort_values(["member_id", "product_id"], ignore_index=True)
+
+    def _read_items(self, as_of: date) -> pd.DataFrame:
         day = f"date '{as_of}'"
         lately = f"bought_on >= {day} - 28"
         ended = DAYS_PER_YEAR - SEASON_DAYS + 1

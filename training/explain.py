@@ -264,10 +264,20 @@ def _explanation(
     return Explanation(base, float(total), tuple(drivers))
 
 
+def facts_of(code: str, row: Mapping[Any, Any]) -> dict[str, float | str]:
+    """Return the facts a driver's sentence may use, of one member's columns."""
+    rule = next(rule for rule in DRIVERS if rule.code == code)
+    return _facts(rule, _known_facts(row))
+
+
+def _facts(rule: DriverRule, known: Mapping[str, float | str]) -> dict[str, float | str]:
+    return {name: known[name] for name in rule.facts if name in known}
+
+
 def _driver(
     rule: DriverRule, contribution: float, size: float, known: Mapping[str, float | str]
 ) -> Driver:
-    parameters = {name: known[name] for name in rule.facts if name in known}
+    parameters = _facts(rule, known)
     return Driver(
         code=rule.code,
         value=next(iter(parameters.values()), None),

@@ -44,7 +44,6 @@ class Candidate:
     role : rules are the naive rivals; a reference is shown but never served
     make : returns an unfitted model; a mean of others is made from the fitted ones
     parts : names of the candidates a mean is made of
-    rows_max : beyond so many rows it learns from a seeded sample; None: from all
     all_horizons : value only; it learns the spend by each horizon, not only by the last
     weighed : value only; it is made of its parts and of the weights they earned
     lighter : what stands in for it where only its weight is sought; None: itself
@@ -56,7 +55,6 @@ class Candidate:
     role: Role
     make: Callable[..., Any]
     parts: tuple[str, ...] = ()
-    rows_max: int | None = None
     all_horizons: bool = False
     weighed: bool = False
     lighter: Callable[..., Any] | None = None
@@ -119,10 +117,10 @@ def fit_churn(
     A candidate with `label_days` learns from labels of that length, which end sooner, so that
     newer as_ofs may teach it; its log-odds are calibrated to the horizon like all others.
     """
-    progress(f"churn: learning for {as_of}")
     fitted: dict[str, Any] = {}
     pasts: dict[int, Labelled] = {}
     for candidate in candidates:
+        progress(f"churn: learning {candidate.name} for {as_of}")
         if candidate.parts:
             parts = {part: fitted[part] for part in candidate.parts}
             fitted[candidate.name] = candidate.make(parts)
@@ -184,14 +182,13 @@ def fit_value(
 
     Parameters
     ----------
-    seed : of the sample a candidate with `rows_max` learns from, and of the halves of the
-        members that weigh the parts of a stack
+    seed : of the halves of the members that weigh the parts of a stack
     """
     fitted: dict[str, Any] = {}
     for candidate in candidates:
         progress(f"value: learning {candidate.name} for {as_of}")
         if not candidate.parts:
-            fitted[candidate.name] = _learned(candidate, past, seed)
+            fitted[candidate.name] = _learned(candidate, past)
             continue
         parts = {part: fitted[part] for part in candidate.parts}
         if candidate.weighed:
@@ -202,10 +199,7 @@ def fit_value(
     return fitted
 
 
-def _learned(candidate: Candidate, past: Labelled, seed: int) -> Any:
-    if candidate.rows_max is not None and len(past) > candidate.rows_max:
-        rng = np.random.default_rng(seed)
-        past = past.take(np.sort(rng.choice(len(past), candidate.rows_max, replace=False)))
+def _learned(candidate: Candidate, past: Labelled) -> Any:
     spent = past.horizon_cents if candidate.all_horizons else past.value_cents
     return candidate.make().fit(past.rows, spent)
 
@@ -235,7 +229,7 @@ def weigh(parts: list[Candidate], past: Labelled, seed: int) -> Weighed | None:
     def learn(shown: npt.NDArray[np.bool_]) -> dict[str, Any]:
         half = past.take(shown)
         lighter = (replace(part, make=part.lighter or part.make) for part in parts)
-        return {part.name: _learned(part, half, seed) for part in lighter}
+        return {part.name: _learned(part, half) for part in lighter}
 
     newest, answers = unseen(learn, past.rows, past.value_cents, seed)
     if not answers:
@@ -287,7 +281,6 @@ def product_forecasts(
     """
     frames, lists = [], []
     for as_of in plan.judged:
-        progress(f"{kind}: learning for {as_of}")
         before = baskets.before(as_of)
         truth = wanted_products(kind, before, baskets.after(as_of))
         if truth.empty:
@@ -300,6 +293,7 @@ def product_forecasts(
         members = sorted(truth["member_id"].unique())
         frame = _members(as_of, members, before, set(baskets.active(as_of)))
         for candidate in candidates:
+            progress(f"{kind}: learning {candidate.name} for {as_of}")
             model = fit_products(candidate, baskets, plan, as_of)
             named = model.recommend(before, members, LIST_LENGTH)
             judged = judge_members(named, truth, LIST_LENGTH).reindex(members)

@@ -112,7 +112,6 @@ def next_order_forecasts(
     frames = []
     levels: dict[tuple[date, str], tuple[float, ...]] = {}
     for as_of in plan.judged:
-        progress(f"next_order: learning for {as_of}")
         past, present = history.past(train_as_ofs(plan, as_of), as_of), history.at(as_of)
         columns: dict[str, Any] = {
             "as_of": np.full(len(present), np.datetime64(as_of, "D")),
@@ -123,6 +122,7 @@ def next_order_forecasts(
         }
         following = as_of + timedelta(days=plan.horizon_days)
         for candidate in candidates:
+            progress(f"next_order: learning {candidate.name} for {as_of}")
             model = NextOrder(candidate.make(), levels.get((as_of, candidate.name)))
             model.fit(past.rows, past.next_days, past.followed_days)
             told = model.expect(present.rows)

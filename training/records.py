@@ -129,6 +129,7 @@ def run(
         tracking.experiment(settings, name),
         start_time=started,
         run_name=f"{name} {trained_at:%F %T}",
+        tags={tracking.HOME_TAG: str(settings.home)},
     )
     record = Record(client, str(opened.info.run_id))
     try:

@@ -4,7 +4,7 @@ The model's own arithmetic, what became of members like her, and what an experim
 the last says what an offer does; until there is one, it says that there is none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -17,7 +17,14 @@ from programme.errors import InputRefused
 from training import labels
 from training.bundle import Bundle
 from training.dataset import member_rows
-from training.explain import CODES, FACT_COLUMNS, driver_of, explain, group_contributions
+from training.explain import (
+    CODES,
+    FACT_COLUMNS,
+    driver_of,
+    explain,
+    facts_of,
+)
+from training.faithfulness import parts_by_driver
 from training.scores import Driver
 
 # What somebody could act on: what is offered, priced, said and rewarded. That she comes less
@@ -104,7 +111,12 @@ class Remedies:
     measured: tuple[Measured, ...] = ()
 
 
-def remedies(taken: Snapshot, churn: Bundle, member_id: str) -> Remedies:
+def remedies(
+    taken: Snapshot,
+    churn: Bundle,
+    member_id: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Remedies:
     """Answer for one member.
 
     Parameters
@@ -124,9 +136,10 @@ def remedies(taken: Snapshot, churn: Bundle, member_id: str) -> Remedies:
         )
     place = int(everyone.index.get_indexer(pd.Index([member_id]))[0])
     compared = _evenly(len(everyone), place)
+    progress("asking the model about everybody")
     rows = everyone.iloc[compared].reset_index(drop=True)
     hers = int(np.flatnonzero(compared == place)[0])
-    parts = _parts(churn, rows)
+    parts = parts_by_driver(churn.model, rows)[:, :-1]
     (why,) = explain(
         rows.loc[[hers], [name for name in FACT_COLUMNS if name in rows.columns]],
         churn.model.columns,
@@ -139,7 +152,7 @@ def remedies(taken: Snapshot, churn: Bundle, member_id: str) -> Remedies:
         churn_probability=_probability(churn, np.array([why.raw_score])),
         drivers=why.drivers,
         swaps=_swaps(churn, rows, parts, hers),
-        alike=_alike(taken, churn, parts[hers]),
+        alike=_alike(taken, churn, parts[hers], progress),
     )
 
 
@@ -153,7 +166,7 @@ def _swaps(
     """
     model, columns = churn.model, list(churn.model.columns)
     present = rows.loc[[hers], columns].reset_index(drop=True)
-    facts = rows.loc[[hers]].reset_index(drop=True)
+    facts = rows.loc[hers].to_dict()
     probability = _probability(churn, model.raw_score(present))
     levers = {
         code: own
@@ -171,8 +184,8 @@ def _swaps(
         if probability - lowered < STEP_MIN:
             break
         present = _exchanged(present, rows.loc[[donor], levers.pop(code)])
-        then = rows.loc[[donor]].reset_index(drop=True)
-        made.append(Swap(code, _facts(facts, code), _facts(then, code), lowered))
+        then = facts_of(code, rows.loc[donor].to_dict())
+        made.append(Swap(code, facts_of(code, facts), then, lowered))
         probability = lowered
     return tuple(made)
 
@@ -205,12 +218,15 @@ def _exchanged(present: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     return changed
 
 
-def _alike(taken: Snapshot, churn: Bundle, part: NDArray[np.float64]) -> Alike | None:
+def _alike(
+    taken: Snapshot, churn: Bundle, part: NDArray[np.float64], progress: Callable[[str], None]
+) -> Alike | None:
     """Look at the day a horizon earlier, whose members' next purchases are known by now."""
     horizon = churn.facts.horizon_days
     day = taken.as_of - timedelta(days=horizon)
+    progress(f"looking at the members of {day}")
     try:
-        earlier = build(taken.settings, day)
+        earlier = build(taken.settings, day, progress)
         followed = labels.first_days(taken.settings, day, horizon, earlier.lake_version)
     except InputRefused:  # the data begin after that day, or end before its window does
         return None
@@ -218,7 +234,8 @@ def _alike(taken: Snapshot, churn: Bundle, part: NDArray[np.float64]) -> Alike |
     if len(then) == 0:
         return None
     kept = _evenly(len(then))
-    near = kept[_nearest(_parts(churn, then.features.iloc[kept]), part, ALIKE_MEMBERS)]
+    parts = parts_by_driver(churn.model, then.features.iloc[kept])[:, :-1]
+    near = kept[_nearest(parts, part, ALIKE_MEMBERS)]
     back = followed[followed["member_id"].isin(then.member_id[near])]
     return Alike(
         as_of=day,
@@ -242,13 +259,6 @@ def _most_frequent(back: pd.DataFrame, all_back: pd.DataFrame) -> tuple[tuple[st
     return tuple((str(name), float(own[name])) for name in order[:CATEGORIES_SHOWN])
 
 
-def _parts(churn: Bundle, rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Contributions per driver, (n, len(CODES)): where two members differ, the score differs."""
-    columns = list(churn.model.columns)
-    made = churn.model.contributions(rows[columns])
-    return group_contributions(columns, np.asarray(made, dtype=np.float64))[:, :-1]
-
-
 def _nearest(parts: NDArray[np.float64], to: NDArray[np.float64], k: int) -> NDArray[np.intp]:
     distance = ((parts - to) ** 2).sum(axis=1)
     return np.argsort(distance, kind="stable")[:k]
@@ -259,15 +269,6 @@ def _evenly(n_members: int, always: int | None = None) -> NDArray[np.intp]:
     step = max(1, -(-n_members // COMPARED_MAX))
     kept = np.arange(0, n_members, step)
     return kept if always is None else np.union1d(kept, [always]).astype(np.intp)
-
-
-def _facts(row: pd.DataFrame, code: str) -> Mapping[str, float | str]:
-    """Return the facts a sentence about a driver may use."""
-    wanted = [name for name in FACT_COLUMNS if name in row.columns]
-    some = [name for name in row.columns if driver_of(name) == code][:1]
-    (told,) = explain(row[wanted], some, np.array([[1.0, 0.0]])) if some else (None,)
-    drivers: Sequence[Driver] = told.drivers if told is not None else ()
-    return drivers[0].parameters if drivers else {}
 
 
 def _probability(churn: Bundle, raw: NDArray[np.float64]) -> float:

@@ -195,16 +195,15 @@ def _since(settings: Settings, config: TrainConfig, champion: Bundle, day: date)
         truth = wanted_products(facts.target, baskets.before(day), baskets.after(day))
         members = sorted(truth["member_id"].unique())
         active = np.isin(members, baskets.active(day))
-        known = np.zeros(len(members))  # the figure of a recommender carries the truth in it
-    elif facts.target == "next_order":
-        present = Dataset(settings, facts.horizon_days, members_max=config.members_max).at(day)
-        members, active = list(present.rows.member_id), present.active
-        known = np.zeros(len(members))  # so does that of the next order
     else:
         present = Dataset(settings, facts.horizon_days, members_max=config.members_max).at(day)
         members, active = list(present.rows.member_id), present.active
-        churn = facts.target == "churn"
-        known = present.churned if churn else np.maximum(present.value_cents, 0.0)
+    # What a recommender, or a curve of the next order, is judged by carries the truth in it.
+    known = np.zeros(len(members))
+    if facts.target == "churn":
+        known = present.churned
+    elif facts.target == "value":
+        known = np.maximum(present.value_cents, 0.0)
     if not members:
         return Interval(float("nan"), float("nan"), float("nan"))
     frame = pd.DataFrame(

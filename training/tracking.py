@@ -16,6 +16,8 @@ from programme.errors import NotReady
 from programme.settings import Settings
 
 LOCK_WAIT_SECONDS = 60.0
+# Several homes may keep their runs in one store: whose a run is.
+HOME_TAG = "home"
 # On a run nobody ended: its process is gone, so the next training says so in its place.
 ENDED_TAG, KILLED = "ended", "killed: the process was gone when the next training began"
 
@@ -123,5 +125,7 @@ def _bury_killed(settings: Settings) -> None:
     client = connect(settings)
     everywhere = [str(found.experiment_id) for found in client.search_experiments()]
     for run in client.search_runs(everywhere, "attributes.status = 'RUNNING'"):
+        if run.data.tags.get(HOME_TAG) != str(settings.home):
+            continue
         client.set_tag(run.info.run_id, ENDED_TAG, KILLED)
         client.set_terminated(run.info.run_id, "FAILED")

@@ -275,7 +275,10 @@ def _keep(
         tags={promotion.CANDIDATE_TAG: board.served},
     )
     promoted, why = promotion.decide(settings, setting.config, job, name, version)
-    kept = board.to_dict() | {"version": version, "promoted": promoted, "promotion": why}
+    kept = board.to_dict() | {
+        "version": version, "promoted": promoted, "promotion": why,
+        "currency": setting.programme.currency,
+    }  # fmt: skip
     kept["verdict"] = f"{kept['verdict']} {name} version {version}: {why}"
     record.card(
         card.made(

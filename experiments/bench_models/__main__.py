@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ def main() -> None:
     measured: list[Protocol] = []
     for family in arguments.only:
         module = import_module(f"experiments.bench_models.{family}")
-        run: Callable[[argparse.Namespace, Progress], list[Protocol]] = module.protocols
+        run: Callable[[argparse.Namespace, Progress], Iterable[Protocol]] = module.protocols
         for protocol in run(arguments, lambda text: console.print(f"[dim]{text}[/dim]")):
             console.print(protocol.table())
             if protocol.note:

@@ -7,7 +7,8 @@ from datetime import date
 
 import numpy as np
 
-from experiments.bench_models.churn import DRAWS, SEED, home_of, journey_plan
+from experiments.bench_models.churn import DRAWS, SEED, journey_plan
+from experiments.bench_models.homes import home_of
 from experiments.bench_models.lines import Aim, Line, Progress, Protocol
 from training import leaderboard
 from training.candidates import churn

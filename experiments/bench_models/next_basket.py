@@ -79,7 +79,7 @@ def complete_journey(settings: Settings, progress: Progress) -> Protocol:
     )
 
 
-def ta_feng(folder: Path, progress: Progress) -> list[Protocol]:
+def ta_feng(folder: Path, progress: Progress) -> Protocol:
     """Judge lists for the public Ta-Feng split; no file of it is kept."""
     began = time.monotonic()
     progress("recommend: next baskets of Ta-Feng")
@@ -89,21 +89,16 @@ def ta_feng(folder: Path, progress: Progress) -> list[Protocol]:
     place = last - history["basket"] + 1
     rows = history.assign(place=place, days_ago=place * DAYS_PER_BASKET)
     past = Past(rows, future[["member_id", "product_id"]].drop_duplicates())
-    return [
-        _protocol(
-            "Ta-Feng, next basket, the public split",
-            past,
-            members_max=6_000,
-            aims={
-                "repeat ranker, then new": (
-                    Aim("recall@10", 0.140),
-                    Aim("explore recall@10", 0.075),
-                )
-            },
-            began=began,
-            progress=progress,
-        )
-    ]
+    return _protocol(
+        "Ta-Feng, next basket, the public split",
+        past,
+        members_max=6_000,
+        aims={
+            "repeat ranker, then new": (Aim("recall@10", 0.140), Aim("explore recall@10", 0.075))
+        },
+        began=began,
+        progress=progress,
+    )
 
 
 def product_frame(rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,19 +2,16 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from experiments.bench_models.homes import home_of
 from experiments.bench_models.lines import Aim, Line, Progress, Protocol
-from features.ingest import ingest
-from features.lake import Lake
-from features.sources import open_source
-from programme.settings import Settings
 from training import candidates as rivals
 from training import labels
 from training.config import TrainConfig
@@ -65,15 +62,14 @@ NOTE = (
 )
 
 
-def protocols(arguments: argparse.Namespace, progress: Progress) -> list[Protocol]:
+def protocols(arguments: argparse.Namespace, progress: Progress) -> Iterator[Protocol]:
     """Measure every data set; `arguments.home` keeps what was ingested."""
-    return [_measured(data, Path(arguments.home), progress) for data in DATA]
+    for data in DATA:
+        yield _measured(data, Path(arguments.home), progress)
 
 
 def _measured(data: Data, home: Path, progress: Progress) -> Protocol:
-    settings = Settings.load(home / data.source)
-    if not Lake(settings).manifest().lake_version:
-        ingest(open_source([data.source], None), settings, datetime.now(UTC), progress)
+    settings = home_of(home, data.source, progress)
     started = time.monotonic()
     config = TrainConfig()
     candidates = rivals.next_order(config, HORIZON_DAYS, settings.threads)

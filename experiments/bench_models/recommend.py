@@ -3,19 +3,17 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from experiments.bench_models import next_basket
+from experiments.bench_models.homes import home_of
 from experiments.bench_models.lines import Aim, Line, Progress, Protocol
 from experiments.bench_models.listed import SEED, Role, figures_of, lines_of
-from features.ingest import ingest
-from features.lake import Lake
-from features.sources import open_source
 from programme.settings import Settings
 from training.baskets import Baskets, Level
 from training.models.blend import Blend
@@ -33,15 +31,15 @@ UNTUNED = {"taste_log": 1.0, "share_28d": 0.5, "neighbours": 0.5}
 LEVELS: Mapping[Level, tuple[int, float]] = {"category": (4, 0.268), "product_type": (3, 0.0755)}
 
 
-def protocols(arguments: argparse.Namespace, progress: Progress) -> list[Protocol]:
+def protocols(arguments: argparse.Namespace, progress: Progress) -> Iterator[Protocol]:
     """Measure every protocol; Ta-Feng where its folder is given."""
-    settings = _complete_journey(arguments.home / "completejourney", progress)
-    measured = [first_purchases(settings, level, progress) for level in LEVELS]
-    measured.append(complement_pairs(settings, progress))
-    measured.append(next_basket.complete_journey(settings, progress))
+    settings = home_of(arguments.home, "completejourney", progress)
+    for level in LEVELS:
+        yield first_purchases(settings, level, progress)
+    yield complement_pairs(settings, progress)
+    yield next_basket.complete_journey(settings, progress)
     if arguments.tafeng is not None:
-        measured += next_basket.ta_feng(arguments.tafeng, progress)
-    return measured
+        yield next_basket.ta_feng(arguments.tafeng, progress)
 
 
 def first_purchases(settings: Settings, level: Level, progress: Progress) -> Protocol:
@@ -132,10 +130,3 @@ def complement_pairs(settings: Settings, progress: Progress) -> Protocol:
         tuple(lines),
         time.monotonic() - began,
     )
-
-
-def _complete_journey(home: Path, progress: Progress) -> Settings:
-    settings = Settings.load(home)
-    if not Lake(settings).manifest().lake_version:
-        ingest(open_source(["completejourney"], None), settings, datetime.now(UTC), progress)
-    return settings

@@ -2,9 +2,9 @@
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.bench_models.homes import home_of
 from experiments.bench_models.lines import Aim, Line, Progress, Protocol
 from features import snapshot
-from features.ingest import ingest
-from features.lake import Lake
-from features.sources import open_source
 from features.table import MODEL_COLUMNS
 from programme.settings import Settings
 from training import candidates as rivals
@@ -98,17 +96,16 @@ class Learned:
         return np.maximum(came.value_cents, 0.0)
 
 
-def protocols(arguments: argparse.Namespace, progress: Progress) -> list[Protocol]:
+def protocols(arguments: argparse.Namespace, progress: Progress) -> Iterator[Protocol]:
     """Measure the three rows of the table."""
     begun = time.monotonic()
     cdnow = _learned(arguments.home, CDNOW, progress)
-    quarter = _quarter("CDNOW, value of 13 weeks from 1997-10-01", cdnow, CDNOW, _CDNOW_AIMS, begun)
-    begun = time.monotonic()
-    longer = _three_quarters(cdnow, begun)
+    yield _quarter("CDNOW, value of 13 weeks from 1997-10-01", cdnow, CDNOW, _CDNOW_AIMS, begun)
+    yield _three_quarters(cdnow, time.monotonic())
     begun = time.monotonic()
     journey = _learned(arguments.home, JOURNEY, progress)
     name = "Complete Journey, value of 13 weeks from 2017-10-01"
-    return [quarter, longer, _quarter(name, journey, JOURNEY, _JOURNEY_AIMS, begun)]
+    yield _quarter(name, journey, JOURNEY, _JOURNEY_AIMS, begun)
 
 
 _CDNOW_AIMS = {
@@ -134,9 +131,7 @@ _JOURNEY_AIMS = {
 
 def _learned(home: Path, data: Data, progress: Progress) -> Learned:
     """Fit every candidate as a training job would on that day."""
-    settings = Settings(home=home / data.source)
-    if not Lake(settings).manifest().lake_version:
-        ingest(open_source([data.source], None), settings, datetime.now(UTC), progress)
+    settings = home_of(home, data.source, progress)
     shorter = rivals.shorter_horizons(CONFIG, QUARTER)
     dataset = Dataset(settings, QUARTER, CONFIG.value.n_weeks, shorter)
     past = dataset.past(data.past)

@@ -30,6 +30,7 @@ TOP_DRIVERS = 10
 EXPLAINED_MAX = 5_000
 SHARES = (0.01, 0.05, 0.10)
 HISTOGRAM_BINS = 20
+BANDS = ("high", "medium", "low")
 PRODUCTS_SHOWN = 15
 
 Progress = Callable[[str], None]
@@ -77,7 +78,7 @@ def gather(
     found = evidence(settings, name_of(target, programme))
     progress(f"{target}: looking for drift")
     (looked,) = review(settings, TrainConfig(), [target])
-    champion = champions.churn if target == "churn" else champions.value
+    champion = getattr(champions, target)
     by_driver = target in ("churn", "value")
     limit = timedelta(days=TrainConfig().retrain.age_days_max)
     return Facts(
@@ -95,10 +96,10 @@ def gather(
 
 def bands(population: Population, champions: Champions) -> pd.DataFrame:
     """Return per risk band, the highest first: members, share and members expected to leave."""
-    said = pd.Series([champions.risk_bands.of(p) for p in population.churn_probability])
+    said = _bands_of(population, champions)
     rows = []
-    for band in ("high", "medium", "low"):
-        own = (said == band).to_numpy()
+    for band in BANDS:
+        own = said == band
         rows.append(
             {
                 "band": band,
@@ -139,6 +140,12 @@ def most_named(population: Population, kind: str) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def _bands_of(population: Population, champions: Champions) -> NDArray[np.str_]:
+    """Return each member's risk band, as `RiskBands.of` names it."""
+    bounds, said = champions.risk_bands, population.churn_probability
+    return np.select([said >= bounds.high, said >= bounds.medium], BANDS[:2], BANDS[2])
+
+
 def _worth_a_look(target: Target, population: Population) -> list[str]:
     """Return active members: of churn those with most value at risk, else the most valuable."""
     worth = population.value_cents * (population.churn_probability if target == "churn" else 1.0)
@@ -172,9 +179,9 @@ def _drivers(target: Target, champions: Champions, population: Population) -> pd
         made = np.asarray(imitation.contributions(rows), dtype=np.float64)
         parts = group_contributions(imitation.columns, made)[:, :-1]
     strength = np.abs(parts)
-    said = np.array([champions.risk_bands.of(p) for p in population.churn_probability[kept]])
+    said = _bands_of(population, champions)[kept]
     columns: dict[str, Any] = {"all": strength.mean(axis=0)}
-    for band in ("high", "medium", "low"):
+    for band in BANDS:
         if target == "churn" and (said == band).any():
             columns[band] = strength[said == band].mean(axis=0)
     shares = pd.DataFrame(columns, index=list(CODES))

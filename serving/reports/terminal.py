@@ -86,18 +86,19 @@ def show_leaderboard(console: Console, board: dict[str, Any]) -> None:
 
 def _campaign(board: Mapping[str, Any]) -> str:
     """Say what contacting the members at risk would have earned, and what that rests on."""
-    campaign = board["campaign"]
+    campaign, currency = board["campaign"], board["currency"]
     costs = campaign["assumed"]
     earned = ", ".join(
-        f"{name} {said['most_cents_a_member'] / 100:.2f} a member at {said['share_contacted']:.0%} "
-        "contacted"
+        f"{name} {money(said['most_cents_a_member'], currency)} a member at "
+        f"{said['share_contacted']:.0%} contacted"
         for name, said in campaign["by"].items()
         if said["most_cents_a_member"] is not None
     )
     return (
         f"Best campaign: {earned}; a contact pays from P(churn) {campaign['least_probability']:.3f}"
-        f". Assumed, not measured: a member is worth {costs['member_cents'] / 100:g}, the offer "
-        f"{costs['offer_cents'] / 100:g}, a contact {costs['contact_cents'] / 100:g}, and "
+        f". Assumed, not measured: a member is worth {money(costs['member_cents'], currency)}, the "
+        f"offer {money(costs['offer_cents'], currency)}, a contact "
+        f"{money(costs['contact_cents'], currency)}, and "
         f"{costs['save_rate']:.0%} of leavers contacted stay (training config: churn.campaign)."
     )
 
@@ -181,7 +182,3 @@ def _difference(gain: Mapping[str, float | None] | None) -> str:
     if gain is None or gain["mean"] is None:
         return ""
     return f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
-
-
-def _money(cents: float, currency: str) -> str:
-    return f"{cents / 100:,.0f} {currency}"

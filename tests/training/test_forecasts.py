@@ -109,7 +109,6 @@ class Spy:
         self.label_days = set(features["label_days"]) if "label_days" in features else set()
         self.notes.append({date.fromordinal(int(day)) for day in features["day"]})
         self.n_rows, self.fits = len(outcome), self.fits + 1
-        self.first_signals = features["signal"].tolist()
         return self
 
     def raw_score(self, features: pd.DataFrame) -> NDArray[np.float64]:
@@ -225,21 +224,6 @@ def test_spend_below_zero_counts_as_nothing() -> None:
 
     assert made.frame["truth"].min() == 0
     assert made.calibrations == {}
-
-
-def test_beyond_its_limit_a_candidate_learns_from_a_sample_that_the_seed_decides() -> None:
-    past = MadeUp().past(PLAN.train_as_ofs(PLAN.serve))
-
-    def sampled(rows_max: int | None, seed: int) -> list[float]:
-        candidate, _ = spying(rows_max=rows_max)
-        fitted: Spy = fit_value((candidate,), past, seed, quiet, PLAN.serve)["spy"]
-        return fitted.first_signals
-
-    everything = past.rows.features["signal"].tolist()
-    assert sampled(None, 1) == sampled(80, 1) == everything
-    assert len(sampled(30, 1)) == 30
-    assert sampled(30, 1) == sampled(30, 1) == [s for s in everything if s in sampled(30, 1)]
-    assert sampled(30, 1) != sampled(30, 2)
 
 
 def test_a_mean_is_made_of_the_fitted_models_and_not_fitted_again() -> None:

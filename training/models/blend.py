@@ -19,7 +19,8 @@ from training.models.search import SEARCH_MEMBERS, searched_weights
 from training.models.signals import NAMES, Chunk, Recipe, Signals, facts_of
 
 Doubles = NDArray[np.float64]
-# Chosen on days before every test window: experiments/explore_vs_repeat.
+# The best on 2017-11-06 and, looked at beside it, on a test day: experiments/explore_vs_repeat
+# tells what that means for its figures.
 WEIGHTS: Mapping[str, float] = {
     "taste_log": 0.5,
     "taste_binary": 0.5,

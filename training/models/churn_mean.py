@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from programme.errors import InputRefused
-from training.models import folder, load_model
+from training.models.parts import load_parts, plain_names, save_parts
 
 
 class ChurnMean:
@@ -26,13 +25,7 @@ class ChurnMean:
     kind = "churn_mean"
 
     def __init__(self, models: Mapping[str, Any]) -> None:
-        odd = [name for name in models if not name.isidentifier()]
-        if not models or odd:
-            raise InputRefused(
-                f"A mean needs at least one model, each under a plain name; got {list(models)}. "
-                "No mean was made. Name them like lightgbm: the names become folders."
-            )
-        self.models = dict(models)
+        self.models = plain_names(models, "A mean")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,14 +59,9 @@ class ChurnMean:
 
     def save(self, path: Path) -> None:
         """Write each model into a folder of its name."""
-        path.mkdir(parents=True, exist_ok=True)
-        for name, model in self.models.items():
-            model.save(path / name)
-        files = [f"{name}/{folder.MODEL_FILE}" for name in self.models]
-        folder.write(path, self.kind, {"models": list(self.models)}, files)
+        save_parts(path, self.kind, self.models)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read each model from the folder of its name."""
-        names = folder.read(path, cls.kind)["models"]
-        return cls({name: load_model(path / name) for name in names})
+        return cls(load_parts(path, cls.kind)[0])

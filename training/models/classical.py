@@ -46,7 +46,7 @@ class ClassicChurn:
     columns = COLUMNS
 
     def __init__(self, counting: str, horizon_days: int, *, seed: int) -> None:
-        self.counting = _known(counting)
+        self.counting = known_counting(counting)
         self.horizon_days = horizon_days
         self.seed = seed
 
@@ -132,7 +132,7 @@ class ClassicValue:
     columns = (*COLUMNS, VALUE_COLUMN)
 
     def __init__(self, counting: str, horizon_days: int, *, seed: int) -> None:
-        self.counting = _known(counting)
+        self.counting = known_counting(counting)
         self.horizon_days = horizon_days
         self.seed = seed
 
@@ -178,7 +178,8 @@ class ClassicValue:
         return model
 
 
-def _known(counting: str) -> str:
+def known_counting(counting: str) -> str:
+    """Return the name of a model of counts, or refuse one that does not exist."""
     if counting not in COUNTING:
         raise InputRefused(
             f"There is no model of counts {counting!r}. No model was made. Known are "

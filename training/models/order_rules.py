@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from programme.calendar import require_whole_weeks
-from programme.errors import InputRefused
 from training.models import folder
-from training.models.classical import COUNTING, some_members
+from training.models.classical import COUNTING, known_counting, some_members
 from training.models.histories import COLUMNS, DAYS_PER_WEEK, Histories
 from training.models.inputs import matrix
 from training.models.silence import Array, order_days
@@ -50,10 +49,7 @@ class GapRule:
         InputRefused : when there are no rows, a column is missing, or an outcome is impossible
         """
         _checked(self, rows, next_days, followed_days)
-        gaps = matrix(rows.features, self.columns)[:, -1]
-        known = gaps[np.isfinite(gaps)]
-        # Where nobody ever came back, nobody is expected to.
-        self.usual_gap_ = float(np.median(known)) if len(known) else float(self.horizon_days)
+        self.usual_gap_ = _usual_gap(rows, self.horizon_days)
         return self
 
     def silence(self, rows: MemberRows) -> Array:
@@ -110,9 +106,7 @@ class PaceRule:
         InputRefused : when there are no rows, a column is missing, or an outcome is impossible
         """
         _checked(self, rows, next_days, followed_days)
-        gaps = matrix(rows.features, self.columns)[:, 2]
-        known = gaps[np.isfinite(gaps)]
-        self.usual_gap_ = float(np.median(known)) if len(known) else float(self.horizon_days)
+        self.usual_gap_ = _usual_gap(rows, self.horizon_days)
         return self
 
     def silence(self, rows: MemberRows) -> Array:
@@ -151,13 +145,8 @@ class ClassicOrder:
     columns = COLUMNS
 
     def __init__(self, counting: str, horizon_days: int, *, seed: int) -> None:
-        if counting not in COUNTING:
-            raise InputRefused(
-                f"There is no model of counts {counting!r}. No model was made. Known are "
-                f"{', '.join(COUNTING)}."
-            )
         require_whole_weeks(horizon_days, "The horizon of a model of counts")
-        self.counting = counting
+        self.counting = known_counting(counting)
         self.horizon_days = horizon_days
         self.seed = seed
 
@@ -201,6 +190,13 @@ class ClassicOrder:
         model = cls(facts["counting"], facts["horizon_days"], seed=facts["seed"])
         model.counting_ = COUNTING[model.counting](**facts["parameters"])
         return model
+
+
+def _usual_gap(rows: MemberRows, horizon_days: int) -> float:
+    """Return the median of the members' median gaps; the horizon where nobody ever came back."""
+    gaps = matrix(rows.features, GAP_COLUMNS[1:])[:, 0]
+    known = gaps[np.isfinite(gaps)]
+    return float(np.median(known)) if len(known) else float(horizon_days)
 
 
 def _checked(

@@ -23,7 +23,8 @@ class Reasons:
     """
 
     def __init__(self, signals: Signals) -> None:
-        self._signals = signals
+        self._ids = np.append(signals.pool.product_ids.to_numpy(dtype=object), "")
+        self._towards = signals.tastes["taste_log"].T.tocsr()
         self._codes: list[NDArray[np.object_]] = [np.empty(0, dtype=object)]
         self._because: list[NDArray[np.object_]] = [np.empty(0, dtype=object)]
 
@@ -38,16 +39,14 @@ class Reasons:
         codes[(codes == BECAUSE) & (source < 0)] = POPULAR
         unknown = np.diff(chunk.bought.indptr)[row] == 0
         codes[unknown & (codes == ALIKE)] = POPULAR
-        ids = np.append(self._signals.pool.product_ids.to_numpy(dtype=object), "")
         self._codes.append(codes)
-        self._because.append(np.where(codes == BECAUSE, ids[source], ""))
+        self._because.append(np.where(codes == BECAUSE, self._ids[source], ""))
 
     def _source(
         self, chunk: Chunk, row: NDArray[np.intp], column: NDArray[np.intp]
     ) -> NDArray[np.intp]:
         """Return the purchase that adds most to the taste for a product; -1 where none does."""
-        towards = self._signals.tastes["taste_log"].T.tocsr()
-        adds = sparse.coo_matrix(chunk.bought[row].multiply(towards[column]))
+        adds = sparse.coo_matrix(chunk.bought[row].multiply(self._towards[column]))
         order = np.lexsort((adds.col, -adds.data, adds.row))
         first, at = np.unique(adds.row[order], return_index=True)
         best = order[at]

@@ -7,8 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from programme.errors import InputRefused
-from training.models import folder, load_model
+from training.models.parts import load_parts, plain_names, save_parts
 from training.rows import MemberRows
 
 
@@ -37,29 +36,9 @@ class ValueMean:
 
     def save(self, path: Path) -> None:
         """Write each model into a folder of its name."""
-        path.mkdir(parents=True, exist_ok=True)
-        for name, model in self.models.items():
-            model.save(path / name)
-        files = [f"{name}/{folder.MODEL_FILE}" for name in self.models]
-        folder.write(path, self.kind, {"models": list(self.models)}, files)
+        save_parts(path, self.kind, self.models)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read each model from the folder of its name."""
-        names = folder.read(path, cls.kind)["models"]
-        return cls({name: load_model(path / name) for name in names})
-
-
-def plain_names(models: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Copy a mapping of models, refusing an empty one and names that are no folder.
-
-    Raises
-    ------
-    InputRefused : in these cases
-    """
-    if not models or not all(name.isidentifier() for name in models):
-        raise InputRefused(
-            f"{what} needs at least one model, each under a plain name; got {list(models)}. "
-            "None was made. Name them like value_gbm: the names become folders."
-        )
-    return dict(models)
+        return cls(load_parts(path, cls.kind)[0])

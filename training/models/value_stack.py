@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
 from programme.errors import InputRefused
-from training.models import folder, load_model
 from training.models.inputs import value_labels
-from training.models.value_mean import plain_names
+from training.models.parts import load_parts, plain_names, save_parts
 from training.rows import MemberRows
 
 # Pull of the weights towards the plain mean, as a share of what the data say: few members leave
@@ -83,19 +82,13 @@ class ValueStack:
 
     def save(self, path: Path) -> None:
         """Write each model into a folder of its name, and the weights as JSON."""
-        path.mkdir(parents=True, exist_ok=True)
-        for name, model in self.models.items():
-            model.save(path / name)
-        files = [f"{name}/{folder.MODEL_FILE}" for name in self.models]
-        facts = {"models": list(self.models), "weights": self.weights, "seed": self.seed}
-        folder.write(path, self.kind, facts, files)
+        save_parts(path, self.kind, self.models, weights=self.weights, seed=self.seed)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read each model from the folder of its name."""
-        facts = folder.read(path, cls.kind)
-        models = {name: load_model(path / name) for name in facts["models"]}
-        return cls(models, weights=facts["weights"], seed=facts["seed"])
+        models, facts = load_parts(path, cls.kind)
+        return cls(models, **facts)
 
 
 def unseen(

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from programme.errors import InputRefused
 from training.models import folder, load_model
-from training.models.classical import COUNTING
+from training.models.classical import COUNTING, known_counting
 from training.models.histories import COLUMNS, DAYS_PER_WEEK, Histories
 from training.rows import MemberRows
 
@@ -40,14 +40,13 @@ class ValueStretched:
         *,
         counting_fitted: Any = None,
     ) -> None:
-        if counting not in COUNTING or not 0 < from_days < to_days:
+        if not 0 < from_days < to_days:
             raise InputRefused(
-                f"Cannot stretch a value from {from_days} to {to_days} days by {counting!r}. No "
-                f"model was made. The second has to be longer, and the model of counts one of "
-                f"{', '.join(COUNTING)}."
+                f"Cannot stretch a value from {from_days} to {to_days} days. No model was made. "
+                "The second has to be longer."
             )
         self.models = {"model": model}
-        self.counting = counting
+        self.counting = known_counting(counting)
         self.from_days = from_days
         self.to_days = to_days
         self.counting_ = counting_fitted

@@ -151,6 +151,19 @@ def test_no_answer_falls_from_one_horizon_to_the_next(
     assert np.array_equal(again.predict_horizons(present.rows), answers)
 
 
+def test_beyond_its_limit_each_network_learns_from_a_sample_that_the_seed_decides(
+    past: World, present: World
+) -> None:
+    def answers(rows_max: int | None, seed: int = 1) -> list[float]:
+        model = ValueLSTM(seed=seed, n_seeds=1, recipe=SMALL, rows_max=rows_max)
+        return list(model.fit(past.rows, past.value_cents).predict(present.rows))
+
+    assert answers(None) == answers(len(past.rows))
+    assert answers(100) == answers(100)
+    assert answers(100) != answers(None)
+    assert answers(100) != answers(100, seed=2)
+
+
 def test_a_row_that_knows_its_first_horizon_only_still_teaches_it(
     past: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
