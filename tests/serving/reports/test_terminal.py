@@ -83,10 +83,17 @@ def test_a_leaderboard_says_what_a_campaign_would_earn_and_on_what_that_rests() 
         "by": {"model": said, "rule": undefined},
     }
 
-    page = " ".join(shown(terminal.show_leaderboard, board(campaign=campaign)).split())
+    page = " ".join(
+        shown(terminal.show_leaderboard, board(campaign=campaign, currency="EUR")).split()
+    )
+    # A yen has no hundredths.
+    yen = " ".join(
+        shown(terminal.show_leaderboard, board(campaign=campaign, currency="JPY")).split()
+    )
 
-    assert "Best campaign: model 4.78 a member at 31% contacted; a contact pays from" in page
-    assert "P(churn) 0.164. Assumed, not measured: a member is worth 200, the offer 10" in page
+    assert "Best campaign: model EUR 4.78 a member at 31% contacted; a contact pays from" in page
+    assert "P(churn) 0.164. Assumed, not measured: a member is worth EUR 200.00, the offer" in page
+    assert "model JPY 478 a member" in yen
 
 
 @pytest.mark.parametrize(
