@@ -411,6 +411,7 @@ def small_grocer(receipts: pd.DataFrame) -> Iterator[Settings]:
         yield grocer.take(home, receipts)
 
 
+@pytest.mark.slow
 def test_shifting_what_was_bought_after_the_last_test_day_by_a_year_changes_no_forecast() -> None:
     receipts = grocer.purchases(n_members=60, n_days=36 * 7)
     ends = grocer.FIRST_DAY + timedelta(weeks=36)
