@@ -1,14 +1,17 @@
 """DuckDB as we use it: bounded memory, two threads, UTC, spilling to the home."""
 
 import os
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
 from programme.files import sync_file, sync_folder
 from programme.settings import Settings
+
+_opened: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
 
 
 @contextmanager
@@ -29,11 +32,24 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             "autoinstall_known_extensions": False,
         }
     )
+    _opened.add(connection)
     try:
         connection.execute("set timezone = 'UTC'")
         yield connection
     finally:
+        _opened.discard(connection)
         connection.close()
+
+
+def interrupt() -> None:
+    """Stop the query of every open engine, whichever thread waits for it.
+
+    DuckDB looks for a Ctrl-C only while the waiting thread has a piece of the query to work on:
+    where the other threads took them all, it is not seen before the query ends.
+    """
+    for connection in tuple(_opened):
+        with suppress(duckdb.ConnectionException):  # closed since
+            connection.interrupt()
 
 
 def text(value: object) -> str:

@@ -2,7 +2,9 @@
 
 import errno
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,13 +43,22 @@ def progress(verb: str) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def ends_on_request() -> Iterator[None]:
     """Let a polite request to end (SIGTERM) unwind as Ctrl-C does, so that a run says it failed."""
+    asked = SystemExit(128 + signal.SIGTERM)
+    came = False
 
     def end(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+        nonlocal came
+        came = True
+        raise asked
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception as error:
+        # A library that was made to end may say so with an error of its own.
+        if came:
+            raise asked from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -81,14 +92,40 @@ def _interrupts() -> Iterator[list[int]]:
         signal.default_int_handler(number, frame)
 
     # Whoever was told to ignore interrupts, or has a way of their own, keeps it.
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, remember)
-    try:
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield came
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        with _queries_end_too():
+            yield came
     finally:
-        if ours and signal.getsignal(signal.SIGINT) is remember:
+        if signal.getsignal(signal.SIGINT) is remember:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _queries_end_too() -> Iterator[None]:
+    """End what DuckDB is asked as soon as a signal comes, though the main thread is inside it."""
+
+    def listen() -> None:
+        while hears.recv(1):
+            # Only a command that asked the engine has loaded it.
+            if (engine := sys.modules.get("features.engine")) is not None:
+                engine.interrupt()
+
+    hears, told = socket.socketpair()
+    told.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        told.close()
+        listener.join()
+        hears.close()
 
 
 def _told(error: BaseException) -> str | None:
