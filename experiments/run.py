@@ -58,7 +58,8 @@ def run(name: str, home: Path, console: Console) -> dict[str, Any]:
     )
     readme = folder / "README.md"
     if readme.exists():
-        write_durably(readme, _with_table(readme.read_text("utf-8"), board).encode())
+        text = with_table(readme.read_text("utf-8"), as_markdown(board))
+        write_durably(readme, text.encode())
     return board
 
 
@@ -111,10 +112,11 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _with_table(text: str, board: dict[str, Any]) -> str:
+def with_table(text: str, table: str) -> str:
+    """Put figures in the place that a README keeps for them."""
     before, _, rest = text.partition(TABLE_BEGINS)
     _, _, after = rest.partition(TABLE_ENDS)
-    return f"{before}{TABLE_BEGINS}\n\n{as_markdown(board)}\n\n{TABLE_ENDS}{after}"
+    return f"{before}{TABLE_BEGINS}\n\n{table}\n\n{TABLE_ENDS}{after}"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The loaded champions applied to a snapshot: the one place where a score is made."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -15,6 +16,7 @@ from programme.settings import Programme, Settings, open_programme
 from training import registry, shelf, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
+from training.margins import margin_shares
 from training.population import Population, ProductLists, orders, percentiles, product_lists
 from training.registry import RegisteredModel
 from training.rows import MemberRows
@@ -32,7 +34,12 @@ MEMBERS_PER_BATCH = 2_000
 HISTORIC_COLUMN = "spend_cents_life"
 PRODUCT_LIST = pd.ArrowDtype(pa.list_(pa.string()))
 # Columns of a table that are empty where the value model's errors were not measured.
-MAYBE_COLUMNS = ("value_low_cents", "value_high_cents", "value_interval_level")
+MAYBE_COLUMNS = (
+    "value_low_cents",
+    "value_high_cents",
+    "value_interval_level",
+    "value_margin_cents",
+)
 # Of the weekly probabilities of a purchase, those a table holds, in days.
 ORDER_DAYS = (7, 28)
 ORDER_TYPES = {
@@ -117,6 +124,7 @@ class Champions:
             value_percentile=percentiles(value_cents),
             value_interval=intervals.apply(value_cents) if intervals else None,
             historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
+            margin_share=np.asarray(margin_shares(snapshot).reindex(members), dtype=np.float64),
             repeat=_lists(self.repeat, snapshot, products, members, "repeat"),
             explore=_lists(self.explore, snapshot, products, members, "explore"),
             orders=orders(self.next_order.bundle.model, rows, snapshot, members)
@@ -220,6 +228,7 @@ class Champions:
     def _value(self, population: Population, position: int, why: Explanation) -> ValueScore:
         value_cents = float(population.value_cents[position])
         historic_cents = float(population.historic_cents[position])
+        margin_share = float(population.margin_share[position])
         intervals, around = self.value.bundle.intervals, population.value_interval
         low, high = (None, None) if around is None else map(float, around[position])
         return ValueScore(
@@ -229,6 +238,7 @@ class Champions:
             interval_level=intervals.level if intervals else None,
             historic_cents=historic_cents,
             total_cents=historic_cents + value_cents,
+            margin_cents=None if math.isnan(margin_share) else value_cents * margin_share,
             horizon_days=self.value.bundle.facts.horizon_days,
             percentile=int(population.value_percentile[position]),
             base=why.base,

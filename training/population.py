@@ -123,6 +123,7 @@ class Population:
     value_cents, value_percentile : expected spend within the horizon, 1 .. 100
     value_interval : low and high around it, shape (n, 2); None where errors were not measured
     historic_cents : spend net of returns before `as_of`
+    margin_share : what the shop keeps of her spend; NaN where no margin is known
     orders : when the next one is expected; None without a champion for it
     """
 
@@ -139,6 +140,7 @@ class Population:
     value_percentile: NDArray[np.int64]
     value_interval: NDArray[np.float64] | None
     historic_cents: NDArray[np.float64]
+    margin_share: NDArray[np.float64]
     repeat: ProductLists | None
     explore: ProductLists | None
     orders: Orders | None = None

@@ -95,9 +95,11 @@ class ValueScore:
     """Expected spend in `[as_of, as_of + horizon_days)`, in cents, and roughly why.
 
     Spend is net of returns. `historic_cents` is all of it before `as_of`; with what is expected
-    it makes `total_cents`. `low_cents` and `high_cents` hold what `interval_level` of the members
-    of whom as much was expected spent; where most spend nothing, the average that is expected
-    may lie above both. All three are None for a model without measured errors.
+    it makes `total_cents`. `margin_cents` is what the shop keeps of `value_cents` if she buys as
+    she did in the last year; None where no margin of her goods is known. `low_cents` and
+    `high_cents` hold what `interval_level` of the members of whom as much was expected spent;
+    where most spend nothing, the average that is expected may lie above both. All three are None
+    for a model without measured errors.
 
     The drivers explain a surrogate of the model, so `exact` is False: `base` and contributions
     add up to `raw_score`, the surrogate's log(1 + cents), and `error_cents` is how far it lies
@@ -110,6 +112,7 @@ class ValueScore:
     interval_level: float | None
     historic_cents: float
     total_cents: float
+    margin_cents: float | None
     horizon_days: int
     percentile: int
     base: float

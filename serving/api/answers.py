@@ -70,6 +70,7 @@ class Speaker:
             "historic_cents": round(score.historic_cents),
             # Of the rounded parts, so that they add up in what is written.
             "total_cents": round(score.historic_cents) + round(score.value_cents),
+            "margin_cents": _rounded(score.margin_cents),
             "error_cents": round(score.error_cents),
             "currency": self.currency,
         }

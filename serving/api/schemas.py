@@ -78,6 +78,9 @@ class Value(BaseModel):
     interval_level: Probability | None
     historic_cents: Annotated[int, Field(description="spend before as_of, net of returns")]
     total_cents: Annotated[int, Field(description="historic_cents + value_cents")]
+    margin_cents: Annotated[
+        int | None, Field(description="of value_cents, what the shop keeps; null: margins unknown")
+    ]
     currency: str
     horizon_days: int
     percentile: Annotated[Percentile, Field(description="100: the most valuable")]

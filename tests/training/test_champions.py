@@ -137,6 +137,22 @@ def test_value_is_what_was_spent_and_what_is_expected_with_an_interval(
         assert value.interval_level == intervals.level
 
 
+def test_margin_is_her_share_of_what_is_expected_and_absent_where_none_is_known(
+    champions: Champions, trained: LittleProgramme, everyone: list[MemberScores]
+) -> None:
+    population = champions.population(trained.snapshot)
+    share = np.linspace(-0.1, 0.5, len(population))
+    share[1] = np.nan
+    known = champions.score(replace(population, margin_share=share), list(population.members[:3]))
+
+    # The grocer tells no margins.
+    assert all(member.value and member.value.margin_cents is None for member in everyone)
+    values = [member.value for member in known if member.value]
+    assert values[1].margin_cents is None
+    for k in (0, 2):
+        assert values[k].margin_cents == values[k].value_cents * share[k]
+
+
 def test_a_model_whose_errors_were_not_measured_is_served_without_an_interval(
     champions: Champions, trained: LittleProgramme
 ) -> None:

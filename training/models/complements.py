@@ -70,11 +70,14 @@ def complements(
     if not len(member):
         return pd.DataFrame(columns=list(COLUMNS))
     lift, similarity = _together(member, product, ago, len(product_ids))
-    observed, expected = _sequences(member, product, ago, len(product_ids), rules.within_days)
-    # Half a member more on both sides: a pair nobody followed has a ratio too.
-    raw = (observed + 0.5) / (expected + 0.5)
-    of_source = (observed.sum(axis=1) + 0.5) / (expected.sum(axis=1) + 0.5)
-    ratio = raw / of_source[:, None]
+    first = pd.Series(ago).groupby([member, product]).max()
+    observed, ratio = followed(
+        first.index.get_level_values(0).to_numpy(),
+        first.index.get_level_values(1).to_numpy(),
+        first.to_numpy(),
+        len(product_ids),
+        within_days=rules.within_days,
+    )
     kept = (observed >= rules.members_min) & (lift > rules.lift_min) & (ratio > rules.ratio_min)
     np.fill_diagonal(kept, val=False)
     if kinds is not None:
@@ -147,23 +150,33 @@ def _together(
     return lift, (unit @ unit.T).toarray()
 
 
-def _sequences(
-    member: NDArray[np.intp],
-    product: NDArray[np.intp],
-    ago: NDArray[np.intp],
+def followed(
+    who: NDArray[np.intp],
+    what: NDArray[np.intp],
+    first_ago: NDArray[np.intp],
     n_products: int,
+    *,
     within_days: int,
+    days_per_step: int = DAYS_PER_STEP,
 ) -> tuple[Doubles, Doubles]:
-    """Return followers seen and expected of every source, by target; (n_products, n_products).
+    """Count who took up a product after the first purchase of another, and how unlike chance it is.
 
-    Sources first bought in one week are taken together. Of the members who lack a target as the
-    week ends, everybody's share who take it up in the days that follow is what was to be expected.
+    Sources first bought within one step are taken together. Of the members who lack a target as the
+    step ends, everybody's share who take it up in the days that follow is what was to be expected.
+
+    Parameters
+    ----------
+    who, what, first_ago : arrays of shape (n,), a pair of member and product once
+        Numbers of member and product, and how many days before as_of she bought it first.
+    within_days : the target is bought first in so many days after the step
+    days_per_step : of the sources; fewer are more exact and take longer
+
+    Returns
+    -------
+    members and ratio, arrays of shape (n_products, n_products), source by target
+        `ratio` is members over those to be expected, over its mean for the source.
     """
-    first = pd.Series(ago).groupby([member, product]).max()
-    who = first.index.get_level_values(0).to_numpy()
-    what = first.index.get_level_values(1).to_numpy()
-    first_ago = first.to_numpy()
-    n_members = int(who.max()) + 1
+    n_members = int(who.max(initial=-1)) + 1
     began = np.zeros(n_members, dtype=np.intp)
     np.maximum.at(began, who, first_ago)
 
@@ -174,10 +187,11 @@ def _sequences(
 
     observed = np.zeros((n_products, n_products))
     expected = np.zeros((n_products, n_products))
-    for ends in range(int(first_ago.max()) - WARMUP_DAYS, within_days, -DAYS_PER_STEP):
+    earliest = int(first_ago.max(initial=0)) - WARMUP_DAYS
+    for ends in range(earliest, within_days, -days_per_step):
         present = began >= ends + WARMUP_DAYS
         inside = present[who]
-        starts = laid_out(inside & (first_ago >= ends) & (first_ago < ends + DAYS_PER_STEP))
+        starts = laid_out(inside & (first_ago >= ends) & (first_ago < ends + days_per_step))
         owned = laid_out(inside & (first_ago >= ends))
         gained = laid_out(inside & (first_ago < ends) & (first_ago >= ends - within_days))
         lacked = present.sum() - np.asarray(owned.sum(axis=0)).ravel()
@@ -186,4 +200,7 @@ def _sequences(
         at_risk = started[:, None] - (starts.T @ owned).toarray()
         observed += (starts.T @ gained).toarray()
         expected += at_risk * share[None, :]
-    return observed, expected
+    # Half a member more on both sides: a pair nobody followed has a ratio too.
+    raw = (observed + 0.5) / (expected + 0.5)
+    of_source = (observed.sum(axis=1) + 0.5) / (expected.sum(axis=1) + 0.5)
+    return observed, raw / of_source[:, None]

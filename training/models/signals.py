@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from programme.errors import InputRefused
+from training.models.complements import followed
 from training.models.ease import strongest, weights_between
 from training.models.inputs import product_rows
 from training.models.neighbours import Crowd
 from training.models.pool import MEMBERS_PER_CHUNK, ProductPool, text
 
 Doubles = NDArray[np.float64]
+# From what she bought to what may be next: EASE on three readings of it, products bought by the
+# same members (item-kNN), and what others took up after what she started lately.
+TASTES = ("taste_log", "taste_binary", "taste_recent", "bought_together", "follows")
 # Per member and product: who she is decides. The rest are of the product alone.
-PERSONAL = ("taste_log", "taste_binary", "taste_recent", "neighbours")
+PERSONAL = (*TASTES, "neighbours")
 TAKEN_UP_DAYS = (14, 28, 56)
 SHARE_DAYS = (28, 84)
 SHARED = (
@@ -30,6 +34,10 @@ SHARED = (
 NAMES = (*PERSONAL, *SHARED)
 # Weeks in which a purchase says what a member is like now.
 RECENT_DAYS = 91
+# What was started in the last weeks may still bring on something else.
+STARTED_DAYS = 60
+STARTS_PER_STEP_DAYS = 28
+FOLLOWERS_MIN = 5
 # Of a product hardly anybody lacks or found: as if so many members had behaved like the average.
 PRIOR_MEMBERS = 5.0
 
@@ -69,12 +77,14 @@ class Chunk:
     start : position of the first of them among those asked for
     bought : csr of shape (n_members, n_products); log(1 + purchase days), 0 where never bought
     recent : csr of the same shape; 1 where bought within `RECENT_DAYS`
+    started : csr of the same shape; 1 where first bought within `STARTED_DAYS`
     scores : per signal an array of the same shape, not finite nowhere
     """
 
     start: int
     bought: sparse.csr_matrix
     recent: sparse.csr_matrix
+    started: sparse.csr_matrix
     scores: dict[str, Doubles]
     _standardised: dict[str, Doubles] = field(default_factory=dict, repr=False)
 
@@ -119,12 +129,14 @@ class Signals:
         frame = product_rows(products, dated=True)
         pool = ProductPool.of(frame, recipe.n_items)
         members = text(frame["member_id"]).unique().sort_values()
-        bought, recent = _laid_out(pool, frame, members)
+        bought, recent, _ = _laid_out(pool, frame, members)
         binary = bought.sign()
         tastes = {
             "taste_log": strongest(weights_between(bought, recipe.l2)),
             "taste_binary": strongest(weights_between(binary, recipe.l2)),
             "taste_recent": strongest(weights_between(recent, recipe.l2)),
+            "bought_together": strongest(_cosines(binary)),
+            "follows": strongest(_following(pool, frame, members)),
         }
         return cls(
             recipe,
@@ -142,16 +154,18 @@ class Signals:
         products : DataFrame as `Snapshot.products`
         members : whom to score, unique; one without purchases gets 0 for every personal signal
         """
-        bought, recent = _laid_out(self.pool, product_rows(products, dated=True), members)
+        bought, recent, started = _laid_out(self.pool, product_rows(products, dated=True), members)
         for start in range(0, len(members), MEMBERS_PER_CHUNK):
             own = bought[start : start + MEMBERS_PER_CHUNK]
             lately = recent[start : start + MEMBERS_PER_CHUNK]
-            of_taste = {"taste_log": own, "taste_binary": own.sign(), "taste_recent": lately}
+            begun = started[start : start + MEMBERS_PER_CHUNK]
+            binary = own.sign()
+            of_taste = dict(zip(TASTES, (own, binary, lately, binary, begun), strict=True))
             scores = {name: (of_taste[name] @ self.tastes[name]).toarray() for name in self.tastes}
             scores["neighbours"] = self.crowd.scores(lately)
             shape = (own.shape[0], len(self.pool))
             scores |= {name: np.broadcast_to(of, shape) for name, of in self.shared.items()}
-            yield Chunk(start, own, lately, scores)
+            yield Chunk(start, own, lately, begun, scores)
 
     def save(self, folder: Path) -> list[str]:
         """Write npz files into a folder that exists; return their names."""
@@ -173,7 +187,7 @@ class Signals:
         pool = ProductPool.load(folder / "pool.npz")
         shape = (len(pool), len(pool))
         tastes = {}
-        for name in PERSONAL[:3]:
+        for name in TASTES:
             with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
                 parts = (arrays["data"], arrays["indices"], arrays["indptr"])
                 tastes[name] = sparse.csr_matrix(parts, shape=shape)
@@ -229,13 +243,45 @@ def taken_up(pool: ProductPool, frame: pd.DataFrame, days: int) -> Doubles:
 
 def _laid_out(
     pool: ProductPool, frame: pd.DataFrame, members: pd.Index
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix, sparse.csr_matrix]:
+    """Return what was ever bought, bought lately and started lately."""
     days = frame["purchase_days"].to_numpy(dtype=np.float64)
     lately = frame[frame["last_days"] <= RECENT_DAYS]
+    begun = frame[frame["first_days"] <= STARTED_DAYS]
     return (
         pool.purchases(frame, members, np.log1p(days)),
         pool.purchases(lately, members, np.ones(len(lately))),
+        pool.purchases(begun, members, np.ones(len(begun))),
     )
+
+
+def _cosines(binary: sparse.csr_matrix) -> Doubles:
+    """Return the cosine between the members of any two products; 0 on the diagonal."""
+    both = (binary.T @ binary).toarray()
+    length = np.sqrt(np.maximum(both.diagonal(), 1.0))
+    both /= length[:, None]
+    both /= length[None, :]
+    np.fill_diagonal(both, 0.0)
+    return np.asarray(both)
+
+
+def _following(pool: ProductPool, frame: pd.DataFrame, members: pd.Index) -> Doubles:
+    """Return how much more a product is taken up after another was started; 0 where no more."""
+    who = members.get_indexer(text(frame["member_id"]))
+    what = pool.product_ids.get_indexer(text(frame["product_id"]))
+    first = frame["first_days"].to_numpy(dtype=np.intp)
+    kept = what >= 0
+    observed, ratio = followed(
+        who[kept],
+        what[kept],
+        first[kept],
+        len(pool),
+        within_days=STARTED_DAYS,
+        days_per_step=STARTS_PER_STEP_DAYS,
+    )
+    more = np.where(observed >= FOLLOWERS_MIN, np.log(np.maximum(ratio, 1.0)), 0.0)
+    np.fill_diagonal(more, 0.0)
+    return np.asarray(more)
 
 
 def _shared(pool: ProductPool, frame: pd.DataFrame, n_members: int) -> dict[str, Doubles]:

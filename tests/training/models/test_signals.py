@@ -81,6 +81,68 @@ def test_the_neighbours_of_a_member_are_those_who_shop_alike_now() -> None:
     assert named["product_id"].tolist() == ["cake", "cake"]
 
 
+def started_and_followed() -> pd.DataFrame:
+    """Lay out members who all buy bread; half start a machine, and take up a grinder soon after."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for number in range(240):
+        member = f"m{number:03}"
+        rows.append((member, "bread", 40, 3, 360))
+        rows.append((member, "soap", 4, int(rng.integers(1, 90)), int(rng.integers(100, 300))))
+        if number % 2:
+            began = int(rng.integers(120, 290))
+            rows.append((member, "machine", 1, began, began))
+            rows.append((member, "grinder", 1, began - 20, began - 20))
+        elif number % 8 == 0:  # who took up a grinder without
+            rows.append((member, "grinder", 1, *[int(rng.integers(70, 300))] * 2))
+    rows += [("new", "bread", 40, 3, 360), ("new", "machine", 1, 9, 9)]
+    rows += [("late", "bread", 40, 3, 360), ("late", "machine", 1, 200, 200)]
+    return frame(*rows)
+
+
+def test_what_was_started_lately_speaks_for_what_others_took_up_after_it() -> None:
+    products = started_and_followed()
+    signals = Signals.of(products, Recipe(n_items=10, l2=30.0))
+
+    (chunk,) = signals.chunks(products, pd.Index(["new", "late", "m000"]))
+
+    grinder = signals.pool.product_ids.get_loc("grinder")
+    machine = signals.pool.product_ids.get_loc("machine")
+    assert chunk.scores["follows"][0, grinder] > 0.5
+    # Started too long ago, or never: it says nothing.
+    assert (chunk.scores["follows"][1:] == 0).all()
+    # The other way round nobody went.
+    assert signals.tastes["follows"][grinder, machine] == 0
+
+
+def test_the_reason_of_a_complement_is_what_was_started() -> None:
+    products = started_and_followed()
+    model = Blend({"follows": 1.0}, Recipe(n_items=10, l2=30.0)).fit(products)
+
+    named = model.recommend(products, ["new"], 1)
+
+    assert named[["product_id", "reason", "because"]].to_numpy().tolist() == [
+        ["grinder", "follows", "machine"]
+    ]
+
+
+def test_products_are_alike_by_the_cosine_of_their_members() -> None:
+    products = frame(
+        *((name, "tea", 2, 5, 50) for name in ("ann", "bob", "cid", "dan")),
+        *((name, "cake", 7, 5, 50) for name in ("ann", "bob", "cid")),
+        ("dan", "beer", 1, 5, 50),
+    )
+
+    signals = Signals.of(products, Recipe(n_items=10, l2=30.0))
+
+    beer, cake, tea = range(3)
+    alike = signals.tastes["bought_together"].toarray()
+    assert alike[cake, tea] == pytest.approx(3 / np.sqrt(3 * 4))
+    assert alike[tea, beer] == pytest.approx(1 / np.sqrt(4 * 1))
+    assert alike[cake, beer] == 0
+    assert (np.diag(alike) == 0).all()
+
+
 def test_a_reason_names_a_purchase_of_the_member_herself() -> None:
     products = baskets(MEMBERS, seed=3)
     named = (
@@ -90,11 +152,11 @@ def test_a_reason_names_a_purchase_of_the_member_herself() -> None:
     )
 
     own = set(zip(products["member_id"], products["product_id"], strict=True))
-    about = named[named["reason"] == "because"]
+    about = named[named["because"] != ""]
     assert len(about)
     assert set(zip(about["member_id"], about["because"], strict=True)) <= own
-    assert (named.loc[named["reason"] != "because", "because"] == "").all()
-    assert set(named["reason"]) <= {"because", "alike", "taken_up", "popular"}
+    assert set(about["reason"]) <= {"because", "follows"}
+    assert set(named["reason"]) <= {"because", "follows", "alike", "taken_up", "popular"}
     assert set(named.loc[named["member_id"] == "nobody", "reason"]) <= {"taken_up", "popular"}
 
 
@@ -127,25 +189,29 @@ def test_what_is_barred_is_named_to_nobody_and_another_takes_its_place(kind: str
 
 
 def test_the_search_and_the_ranker_find_tastes_that_popularity_misses() -> None:
-    products = baskets(MEMBERS, seed=8)
-    hidden = np.random.default_rng(9).random(len(products)) < 0.3
-    seen, truth = products[~hidden], products[hidden]
-    past = np.random.default_rng(7).random(len(seen)) < 0.3
-    before, after = seen[~past].reset_index(drop=True), seen[past]
-    origins = [Origin(before, after)]
     recipe = Recipe(n_items=60, l2=100.0, n_neighbours=60)
-    asked = sorted(set(seen["member_id"]) & set(truth["member_id"]))
+    found: dict[str, list[float]] = {"popular": [], "blend": [], "ranker": []}
+    for seed in (8, 18, 28):  # one small world is luck
+        products = baskets(MEMBERS, seed=seed)
+        hidden = np.random.default_rng(9).random(len(products)) < 0.3
+        seen, truth = products[~hidden], products[hidden]
+        past = np.random.default_rng(7).random(len(seen)) < 0.3
+        origins = [Origin(seen[~past].reset_index(drop=True), seen[past])]
+        asked = sorted(set(seen["member_id"]) & set(truth["member_id"]))
+        blend = Blend(recipe=recipe, draws=12, seed=1).fit(seen, origins)
+        ranker = ExploreRanker(seed=1, recipe=recipe, weights=blend.weights, n_candidates=40)
+        models = {
+            "popular": Popularity().fit(seen),
+            "blend": blend,
+            "ranker": ranker.fit(seen, origins),
+        }
+        for name, model in models.items():
+            named = model.recommend(seen, asked, 5)
+            found[name].append(float(judge_members(named, truth, 5)["recall"].mean()))
 
-    def recall(model: Popularity | Blend | ExploreRanker) -> float:
-        named = model.recommend(seen, asked, 5)
-        return float(judge_members(named, truth, 5)["recall"].mean())
-
-    popular = recall(Popularity().fit(seen))
-    blend = Blend(recipe=recipe, draws=12, seed=1).fit(seen, origins)
-    ranker = ExploreRanker(seed=1, recipe=recipe, weights=blend.weights, n_candidates=40)
-
-    assert recall(blend) > 1.05 * popular
-    assert recall(ranker.fit(seen, origins)) > popular
+    mean = {name: np.mean(recalls) for name, recalls in found.items()}
+    assert mean["blend"] > 1.04 * mean["popular"]
+    assert mean["ranker"] > mean["popular"]
 
 
 def test_purchase_days_fade_by_stretches() -> None:

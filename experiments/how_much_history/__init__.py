@@ -1,0 +1,1 @@
+"""How many weeks of purchases churn needs before it is worth predicting."""
