@@ -26,6 +26,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m perennial
 # Tests make their own homes: a setting of the person who runs them must not reach in.
 PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
+# Two files at a time: the tests of a file stay in one process, beside what was made for them.
+AT_ONCE := --numprocesses 2 --dist loadfile
 
 .PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-models bench-scale notebooks clean
 
@@ -68,10 +70,10 @@ serve: setup ## Start the service on what PERENNIAL_HOME holds (PORT=3000)
 	$(PERENNIAL) serve --port $(PORT)
 
 test: setup ## Run the tests that take seconds
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) $(AT_ONCE) -m "not slow" $(PYTEST_ARGS)
 
 soak: setup ## Run the tests that take minutes
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) $(AT_ONCE) -m slow $(PYTEST_ARGS)
 
 check: setup licences ## Check format, lint, types, the direction of imports, and licences
 	$(BIN)/ruff format --check .

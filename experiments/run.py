@@ -85,9 +85,10 @@ def as_markdown(board: dict[str, Any]) -> str:
     parts = []
     for population in board["populations"]:
         days = ", ".join(population["test_as_ofs"])
+        name = population["name"]
+        who = name.capitalize() if name == "newcomers" else f"{name.capitalize()} members"
         parts.append(
-            f"{population['name'].capitalize()} members, {population['rows']:,} rows, mean of "
-            f"{days}{_positive(board, population)}."
+            f"{who}, {population['rows']:,} rows, mean of {days}{_positive(board, population)}."
         )
         head = ["", "role", *population["metrics"], f"{population['primary']} - best rule (95 %)"]
         rows = [head, ["---"] * len(head)]

@@ -53,6 +53,7 @@ def four_weeks(settings: Settings, progress: Progress) -> Protocol:
             Aim("ECE", 0.015, "at most"),
         ),
         progress,
+        alive=True,
     )
 
 
