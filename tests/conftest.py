@@ -1,5 +1,8 @@
 """Fixtures that several rooms share."""
 
+import fcntl
+import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +57,14 @@ def trained(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that every process of this run of the tests sees."""
+    folder = tmp_path_factory.getbasetemp()
+    at_once = "PYTEST_XDIST_WORKER" in os.environ
+    return folder.parent if at_once else folder
+
+
+@pytest.fixture(scope="session")
 def grocer(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a home with all of the made-up grocer's receipts; only snapshots may be added."""
     home = tmp_path_factory.mktemp("grocer")
@@ -61,6 +72,18 @@ def grocer(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 @pytest.fixture(scope="session")
-def trained_grocer(grocer: Settings) -> Trained:
-    """Return the grocer's home once every target is trained; read-only."""
-    return made_up.trained(grocer)
+def trained_grocer(mlflow_template: Path, shared_folder: Path) -> Trained:
+    """Return a home of the grocer's with every target trained; only snapshots may be added.
+
+    It takes a minute: whichever process asks first makes it, the others wait for it.
+    """
+    home, ready = shared_folder / "trained-grocer", shared_folder / "trained-grocer.pickle"
+    with (shared_folder / "trained-grocer.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            settings = made_up.open_home(mlflow_template, home, made_up.purchases())
+            ready.write_bytes(pickle.dumps(made_up.trained(settings)))
+    made: Trained = pickle.loads(ready.read_bytes())
+    return made

@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.entities import Metric
 
 from programme.errors import NotReady
 from programme.settings import Settings
@@ -30,6 +31,7 @@ DECILES_FILE, GAINS_FILE = "deciles.csv", "gains.csv"
 CARD_FILE, CARD_TEXT_FILE = "model_card.json", "model_card.md"
 REASON_ROWS_MAX = 1_000
 TAG_LENGTH_MAX = 500
+METRICS_PER_WRITE = 1_000  # MLflow takes no more
 _PLAIN = str.maketrans({"@": "_at_", "%": "pct", " ": "_"})
 
 
@@ -39,6 +41,7 @@ class Record:
 
     client: MlflowClient
     run_id: str
+    started_ms: int
 
     def board(self, board: Leaderboard, facts: ModelFacts, lake_version: int) -> None:
         """Log the data window, the features, and the figures of every candidate."""
@@ -55,32 +58,24 @@ class Record:
             "grade": board.grade,
         }.items():
             self.client.log_param(self.run_id, key, value)
+        skill = board.skill
+        said = {"skill": skill.mean, "skill_low": skill.low, "skill_high": skill.high}
         for standing in board.standings:
             for entry in standing.entries:
-                self._entry(standing, entry)
-        skill = board.skill
-        for key, figure in {
-            "skill": skill.mean,
-            "skill_low": skill.low,
-            "skill_high": skill.high,
-        }.items():
-            if np.isfinite(figure):
-                self.client.log_metric(self.run_id, key, figure)
+                said |= _figures(standing, entry)
+        self._metrics(said)
         if board.deciles is not None:
             self.client.log_text(self.run_id, board.deciles.to_csv(index=False), DECILES_FILE)
 
-    def _entry(self, standing: Standing, entry: Entry) -> None:
-        """Log a candidate's figures, and how sure we are of the primary one."""
-        said = dict(entry.metrics)
-        bounds = {"": entry.interval, " minus best rule": entry.difference}
-        for label, interval in bounds.items():
-            if interval is not None:
-                said[f"{standing.primary}{label} low"] = interval.low
-                said[f"{standing.primary}{label} high"] = interval.high
-        for metric, figure in said.items():
-            if np.isfinite(figure):
-                key = f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}"
-                self.client.log_metric(self.run_id, key, figure)
+    def _metrics(self, figures: Mapping[str, float]) -> None:
+        """Log what is finite, many at a time: a board has hundreds, and each write is a commit."""
+        finite = [
+            Metric(key, figure, self.started_ms, 0)
+            for key, figure in figures.items()
+            if np.isfinite(figure)
+        ]
+        for first in range(0, len(finite), METRICS_PER_WRITE):
+            self.client.log_batch(self.run_id, finite[first : first + METRICS_PER_WRITE])
 
     def plots(self, yardstick: Yardstick, forecasts: Forecasts, board: Leaderboard) -> None:
         """Log every figure with its interval, gains, deciles, and what a campaign would earn."""
@@ -114,6 +109,20 @@ class Record:
         self.client.log_dict(self.run_id, board, BOARD_FILE)
 
 
+def _figures(standing: Standing, entry: Entry) -> dict[str, float]:
+    """Return a candidate's figures by their key, and how sure we are of the primary one."""
+    said = dict(entry.metrics)
+    bounds = {"": entry.interval, " minus best rule": entry.difference}
+    for label, interval in bounds.items():
+        if interval is not None:
+            said[f"{standing.primary}{label} low"] = interval.low
+            said[f"{standing.primary}{label} high"] = interval.high
+    return {
+        f"{standing.population}/{entry.name}/{metric.translate(_PLAIN)}": figure
+        for metric, figure in said.items()
+    }
+
+
 @contextmanager
 def run(
     settings: Settings, name: str, config: TrainConfig, trained_at: datetime
@@ -131,7 +140,7 @@ def run(
         run_name=f"{name} {trained_at:%F %T}",
         tags={tracking.HOME_TAG: str(settings.home)},
     )
-    record = Record(client, str(opened.info.run_id))
+    record = Record(client, str(opened.info.run_id), started)
     try:
         client.log_dict(record.run_id, config.model_dump(mode="json"), "config.json")
         yield record

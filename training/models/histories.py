@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from programme.errors import InputRefused
 from training.models.inputs import matrix
@@ -19,6 +19,8 @@ _STARTS = (0.0, 1.5)
 # Shapes beyond 100 and scales beyond 150 years say "all members alike", and nothing more.
 SHAPE_MOST, SCALE_MOST = 4.6, 9.0
 _LOG_LEAST = -12.0
+# Relative gain in mean log-likelihood at which a search ends.
+_ROUGHLY, _EXACTLY = 1e-7, 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +121,14 @@ def maximise(
         mean = float(counts @ value / counts.sum())
         return -mean if np.isfinite(mean) else 1e9
 
-    found = [
-        minimize(
-            loss, np.minimum(start, most), method="L-BFGS-B",
+    def search(start: NDArray[np.float64], tolerance: float) -> OptimizeResult:
+        return minimize(
+            loss, start, method="L-BFGS-B",
             bounds=[(_LOG_LEAST, highest) for highest in most],
-            options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8},
-        )
-        for start in _STARTS
-    ]  # fmt: skip
-    best = min(found, key=lambda one: float(one.fun))
+            options={"maxiter": 500, "ftol": tolerance, "gtol": 1e-8},
+        )  # fmt: skip
+
+    # From each start only as far as tells which hill is the highest; that one to its top.
+    found = [search(np.minimum(start, most), _ROUGHLY) for start in _STARTS]
+    best = search(min(found, key=lambda one: float(one.fun)).x, _EXACTLY)
     return np.asarray(np.exp(best.x))
