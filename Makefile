@@ -28,7 +28,7 @@ PERENNIAL := PERENNIAL_HOME="$(abspath $(PERENNIAL_HOME))" $(BIN)/python -m pere
 PYTEST := env $(foreach name,$(filter PERENNIAL_%,$(.VARIABLES)),-u $(name)) $(BIN)/python -m pytest
 # Two files at a time: the tests of a file stay in one process, beside what was made for them.
 # Libraries that would use both cores in each process wait for each other more than they work.
-AT_ONCE := --numprocesses 2 --dist loadfile
+AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 

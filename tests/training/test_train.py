@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -12,10 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
 
 from features import snapshot
 from features.ingest import ingest
@@ -27,53 +23,22 @@ from tests.features import shop
 from tests.features.shop import Till
 from tests.training import grocer as made_up
 from tests.training.grocer import END, FIRST_DAY, NOW, Trained, tiny_config
-from training import promotion, records, registry
+from tests.training.registered import (
+    JUDGED_BY_DECILES,
+    NAMES,
+    artifact,
+    raising,
+    run_of,
+    versions_of,
+)
+from training import records, registry
 from training import train as jobs
-from training.bundle import FACTS_FILE
 from training.config import TrainConfig
 from training.dataset import Dataset, Labelled
 from training.forecasts import NothingToJudge
 from training.promotion import CANDIDATE_TAG
 from training.tracking import connect
 from training.train import learn, stored_leaderboards, train
-
-NAMES = {
-    "churn": "churn_28d",
-    "value": "value_91d",
-    "repeat": "repeat_28d",
-    "explore": "explore_28d",
-    "next_order": "next_order",
-}
-JUDGED_BY_DECILES = ("churn", "value")
-
-
-def versions_of(settings: Settings, target: str) -> list[ModelVersion]:
-    found = connect(settings).search_model_versions(f"name = '{NAMES[target]}'")
-    return sorted(found, key=lambda version: int(version.version))
-
-
-def run_of(settings: Settings, target: str) -> Run:
-    return connect(settings).get_run(str(versions_of(settings, target)[0].run_id))
-
-
-def artifact(settings: Settings, run: Run, name: str) -> str:
-    path = download_artifacts(
-        run_id=run.info.run_id, artifact_path=name, tracking_uri=settings.tracking_uri
-    )
-    return Path(path).read_text("utf-8")
-
-
-def model_files(settings: Settings, target: str, version: int = 1) -> dict[str, str]:
-    """Return name -> SHA-256 of the files a version is made of."""
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    folder = download_artifacts(
-        f"models:/{NAMES[target]}/{version}",
-        tracking_uri=settings.tracking_uri,
-        registry_uri=settings.tracking_uri,
-    )
-    (facts,) = Path(folder).rglob(FACTS_FILE)
-    files: dict[str, str] = json.loads(facts.read_text("utf-8"))["files"]
-    return files
 
 
 @pytest.mark.parametrize("target", NAMES)
@@ -182,103 +147,6 @@ def test_what_was_trained_is_what_is_shown(trained_grocer: Trained, target: str)
     assert board == trained_grocer.boards[target] | {"champion": 1}
 
 
-@pytest.fixture(scope="module")
-def again(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return a second home with the same receipts, trained in the same way."""
-    home = tmp_path_factory.mktemp("again")
-    return made_up.trained(made_up.open_home(mlflow_template, home, made_up.purchases()))
-
-
-def test_two_runs_give_the_same_numbers(trained_grocer: Trained, again: Trained) -> None:
-    assert again.boards == trained_grocer.boards
-
-
-@pytest.mark.parametrize("target", NAMES)
-def test_two_runs_give_the_same_model_files(
-    trained_grocer: Trained, again: Trained, target: str
-) -> None:
-    assert model_files(again.settings, target) == model_files(trained_grocer.settings, target)
-
-
-def test_training_again_on_the_same_data_refreshes_the_champion(again: Trained) -> None:
-    before = registry.champion_version(again.settings, NAMES["explore"])
-
-    (board,) = train(again.settings, tiny_config(), ["explore", "explore"], NOW)
-
-    assert before is not None
-    assert board["version"] == before + 1
-    assert registry.champion_version(again.settings, NAMES["explore"]) == board["version"]
-    assert registry.champion_version(again.settings, NAMES["explore"], "previous") == before
-    assert "same recipe" in board["promotion"]
-
-
-def test_on_newer_data_a_refresh_meets_the_champion_itself(
-    mlflow_template: Path, tmp_path: Path
-) -> None:
-    receipts = made_up.purchases(n_members=70, n_days=36 * 7)
-    known = receipts["at"] < f"{FIRST_DAY + timedelta(weeks=32)}"
-    settings = made_up.open_home(mlflow_template, tmp_path, receipts[known], value_horizon_days=28)
-    first = train(settings, tiny_config(), ["churn", "repeat"], NOW)
-
-    made_up.take(settings, receipts, value_horizon_days=28)
-    second = train(settings, tiny_config(), ["churn", "repeat"], NOW)
-
-    for before, after in zip(first, second, strict=True):
-        assert after["populations"][0]["test_as_ofs"][-1] == str(FIRST_DAY + timedelta(weeks=32))
-        assert after["served"] == before["served"]
-        assert "promoted; the same recipe, refreshed: " in after["promotion"]
-        assert after["version"] == 2
-        assert registry.champion_version(settings, after["name"]) == 2
-
-
-def history(settings: Settings, target: str) -> tuple[int, int, dict[str, int | None]]:
-    """Return how many runs failed, how many versions there are, and where the aliases point."""
-    client, name = connect(settings), NAMES[target]
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    failed = client.search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
-    aliases = (registry.CHAMPION, registry.CHALLENGER, registry.PREVIOUS)
-    return (
-        len(failed),
-        len(versions_of(settings, target)),
-        {alias: registry.champion_version(settings, name, alias) for alias in aliases},
-    )
-
-
-@pytest.mark.parametrize("stop", [OSError("no space left"), KeyboardInterrupt()])
-def test_a_job_that_fails_leaves_a_failed_run_and_moves_no_alias(
-    again: Trained, monkeypatch: pytest.MonkeyPatch, stop: BaseException
-) -> None:
-    failed, versions, aliases = history(again.settings, "repeat")
-    monkeypatch.setattr(MlflowClient, "log_model_artifacts", raising(stop))
-
-    with pytest.raises(type(stop)):
-        train(again.settings, tiny_config(), ["repeat"], NOW)
-
-    assert history(again.settings, "repeat") == (failed + 1, versions, aliases)
-
-
-def test_a_version_whose_job_died_before_its_leaderboard_does_not_hide_the_last_one(
-    again: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, versions, aliases = history(again.settings, "repeat")
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
-        patch.setattr(promotion, "decide", raising(OSError("no space left")))
-        train(again.settings, tiny_config(), ["repeat"], NOW)
-
-    (board,) = stored_leaderboards(again.settings, ["repeat"])
-
-    assert len(versions_of(again.settings, "repeat")) == versions + 1
-    assert board == again.boards["repeat"] | {"champion": aliases["champion"]}
-
-
-def raising(error: BaseException) -> Callable[..., None]:
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    return fail
-
-
 def test_learning_alone_stores_nothing(grocer: Settings) -> None:
     before = (grocer.home / "mlflow.db").read_bytes()
 
@@ -326,6 +194,7 @@ def plain(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
     )
 
 
+@pytest.mark.slow
 def test_member_date_and_amount_are_enough_for_churn_value_and_next_order(plain: Settings) -> None:
     said: list[str] = []
 

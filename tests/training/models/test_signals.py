@@ -94,7 +94,8 @@ def started_and_followed() -> pd.DataFrame:
             rows.append((member, "machine", 1, began, began))
             rows.append((member, "grinder", 1, began - 20, began - 20))
         elif number % 8 == 0:  # who took up a grinder without
-            rows.append((member, "grinder", 1, *[int(rng.integers(70, 300))] * 2))
+            day = int(rng.integers(70, 300))
+            rows.append((member, "grinder", 1, day, day))
     rows += [("new", "bread", 40, 3, 360), ("new", "machine", 1, 9, 9)]
     rows += [("late", "bread", 40, 3, 360), ("late", "machine", 1, 200, 200)]
     return frame(*rows)
@@ -200,7 +201,7 @@ def test_the_search_and_the_ranker_find_tastes_that_popularity_misses() -> None:
         asked = sorted(set(seen["member_id"]) & set(truth["member_id"]))
         blend = Blend(recipe=recipe, draws=12, seed=1).fit(seen, origins)
         ranker = ExploreRanker(seed=1, recipe=recipe, weights=blend.weights, n_candidates=40)
-        models = {
+        models: dict[str, Popularity | Blend | ExploreRanker] = {
             "popular": Popularity().fit(seen),
             "blend": blend,
             "ranker": ranker.fit(seen, origins),
