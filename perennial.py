@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import perennial_points
 from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
 from serving.reports.asked import check_tags, refuse_together
@@ -57,6 +58,10 @@ _general_home: list[Path | None] = [None]
 def general(home: HomeOption = None) -> None:
     """Remember the home for whichever verb follows."""
     _general_home[0] = home
+    perennial_points.general_home[0] = home
+
+
+app.add_typer(perennial_points.app)
 
 
 @app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
 
     home: Path = Path("var/programme")
     mlflow_uri: str = ""
+    db_url: str = ""
     threads: Annotated[int, Field(ge=1, le=512)] = 2
     memory_limit_mb: Annotated[int, Field(ge=256)] = 3000
 
@@ -107,6 +108,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """Return the address of MLflow's database, absolute."""
         return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def database_url(self) -> str:
+        """Return the address of the one SQL database: points, and what commits with them."""
+        return self.db_url or f"sqlite:///{self.home / 'programme.db'}"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -16,6 +16,7 @@ from programme.errors import InputRefused
 from programme.settings import ENV_PREFIX, Settings
 from serving.api.app import create_api
 from serving.live import Live
+from serving.points import PointsDesk
 from serving.shell import Shell, is_loopback
 
 LOOPBACK, PORT = "127.0.0.1", 3000
@@ -25,7 +26,8 @@ REQUESTS_AT_ONCE_MAX = 64
 DRAIN_SECONDS_MAX = 10
 
 LIVE = Live()
-API = create_api(LIVE)
+DESK = PointsDesk()
+API = create_api(LIVE, DESK)
 
 
 class ShelledService(bentoml.Service[Any]):  # type: ignore[misc] # BentoML types it as Any
@@ -63,8 +65,9 @@ class MemberIntelligence:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop_looking(self) -> None:
-        """End the thread that looks for champions."""
+        """End the thread that looks for champions; give back connections."""
         LIVE.stop()
+        DESK.close()
 
 
 def readiness() -> dict[str, Any] | str:

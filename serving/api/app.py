@@ -5,28 +5,36 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from programme import words
-from serving.api import language, problems
+from serving.api import language, loyalty, problems
 from serving.api.answers import Speaker
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
+from serving.points import PointsDesk
 
 OPENAPI_PATH = "/v1/openapi.json"
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": problems.DETAILS[status],
-        "content": {problems.PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status in (400, 413, 415, 422, 429, 500, 503, 504)
-}
+
+def _promised(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the description promises for some of the things that can go wrong."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {
+            "description": problems.DETAILS[status], "content": {problems.PROBLEM_JSON: schema}
+        }
+        for status in statuses
+    }  # fmt: skip
 
 
-def create_api(live: Live) -> FastAPI:
-    """Make the routes over what is in service."""
+_PROBLEMS = _promised(400, 413, 415, 422, 429, 500, 503, 504)
+_OF_THE_LEDGER = {**_PROBLEMS, **_promised(404, 409)}
+
+
+def create_api(live: Live, desk: PointsDesk) -> FastAPI:
+    """Make the routes over the champions in service and the ledger of the home."""
     api = FastAPI(
         title="Perennial",
         version="1",
-        description="Member intelligence: scores with their reasons.",
+        description="Member intelligence: scores with their reasons; points and tiers.",
         openapi_url=OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
@@ -50,6 +58,7 @@ def create_api(live: Live) -> FastAPI:
         made = found.champions.score(found.population, request.member_ids)
         return Speaker(spoken, programme.currency).answer(made)
 
+    api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     return api
 

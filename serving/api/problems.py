@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from loyalty.errors import PostingRefused
+from programme.database import Busy, StorageFailed
 from programme.errors import InputRefused, NotReady
 
 PROBLEM_JSON = "application/problem+json"
@@ -19,6 +21,7 @@ RETRY_AFTER_SECONDS = 3
 DETAILS: Mapping[int, str] = {
     400: "The request could not be read. Nothing was done. Send valid JSON in UTF-8.",
     403: "This service has no keys yet, so it answers on this machine only. Nothing was done.",
+    409: "The request does not fit what is there. Nothing was done.",
     404: "There is no such route. GET /v1/openapi.json lists those there are.",
     405: "This route does not take this method. GET /v1/openapi.json lists those it takes.",
     413: "The request is too large. Nothing was done. Ask for fewer members at a time.",
@@ -29,6 +32,26 @@ DETAILS: Mapping[int, str] = {
     503: "The service is not ready. Nothing was done. Try again in a few seconds.",
     504: "The answer took too long and was given up. Ask for fewer members at a time.",
 }
+# What the ledger refuses, by its code. Ids are the caller's own text and are not repeated.
+REFUSALS: Mapping[str, tuple[int, str]] = {
+    "malformed": (422, "An id, an amount or a date cannot be what was meant. Nothing was posted."),
+    "outside_limits": (
+        422, "The amount or the date lies beyond the limits of the rules. Nothing was posted.",
+    ),
+    "unknown_member": (
+        404, "The member has no points account. An account opens with the first points earned.",
+    ),
+    "unknown_posting": (404, "The member has no such posting. Nothing was posted."),
+    "posting_conflict": (
+        409, "The same id or key came before with other content. Nothing was posted. Use a new "
+        "one for a new request.",
+    ),
+    "insufficient_points": (409, "The member has fewer points to spend. Nothing was posted."),
+    "not_reversible": (
+        409, "The posting stands, or less of it is left than would be taken back. Nothing was "
+        "posted.",
+    ),
+}  # fmt: skip
 
 
 class Fault(BaseModel):
@@ -45,6 +68,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    code: str | None = None
     errors: list[Fault] | None = None
 
 
@@ -52,6 +76,7 @@ def problem(
     status: int,
     detail: str | None = None,
     *,
+    code: str | None = None,
     errors: Sequence[Fault] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
@@ -60,6 +85,7 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail or DETAILS.get(status, DETAILS[500] if status >= 500 else DETAILS[400]),
+        code=code,
         errors=list(errors) or None,
     )
     retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
@@ -88,6 +114,11 @@ def from_validation(_: Request, error: Exception) -> Response:
 
 def from_refusal(_: Request, error: Exception) -> Response:
     """Answer for an error of ours that a caller may read."""
+    if isinstance(error, PostingRefused):
+        status, detail = REFUSALS[error.code]
+        return problem(status, detail, code=error.code)
+    if isinstance(error, Busy | StorageFailed):
+        return problem(503)  # the driver's words are for the log
     return problem(503 if isinstance(error, NotReady) else 422, str(error))
 
 
@@ -101,6 +132,7 @@ HANDLERS = {
     RequestValidationError: from_validation,
     NotReady: from_refusal,
     InputRefused: from_refusal,
+    StorageFailed: from_refusal,
     Exception: from_fault,
 }
 

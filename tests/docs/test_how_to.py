@@ -81,7 +81,14 @@ def shows(printed: str, promised: str) -> None:
 
 @pytest.mark.usefixtures("untouched_code")
 @pytest.mark.parametrize(
-    "page", ["map-your-data.md", "add-a-feature.md", "add-a-tag.md", "add-a-model.md"]
+    "page",
+    [
+        "map-your-data.md",
+        "add-a-feature.md",
+        "add-a-tag.md",
+        "add-a-model.md",
+        "run-a-points-programme.md",
+    ],
 )
 def test_a_page_runs_as_it_stands(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_template: Path

@@ -1,0 +1,593 @@
+"""The open pages of the ledger within one transaction: lock, look, work out, append.
+
+A book locks the accounts of every member it is asked about, in the order of their ids, before it
+looks at anything; what it decides is therefore still true when it is written. Many requests share
+one book: their accounts are read together and their rows are written together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from loyalty.account import (
+    DESTINATION,
+    ORIGIN,
+    Account,
+    Draft,
+    Entry,
+    Kind,
+    Lot,
+    Qualifying,
+)
+from loyalty.errors import (
+    InsufficientPoints,
+    NotReversible,
+    PostingConflict,
+    UnknownMember,
+    UnknownPosting,
+)
+from loyalty.lasting import Life, idle_end, life
+from loyalty.postings import Posting, Request, check, check_limits
+from loyalty.rows import (
+    MEASURES,
+    account_of,
+    account_row,
+    lot_of,
+    lot_row,
+    posting_of,
+    posting_row,
+    qualifying_of,
+)
+from loyalty.tables import (
+    ACCOUNTS,
+    ALLOCATIONS,
+    ENTRIES,
+    LOTS,
+    MEMBER_DAYS,
+    OPEN_LOTS,
+    POSTINGS,
+)
+from loyalty.terms import Terms
+from loyalty.tiers import level_on
+from programme.calendar import local_date
+
+# Accounts that a grant opens; whoever never had points has none to give.
+OPENS: tuple[Kind, ...] = ("EARN", "OPENING", "ADJUST")
+ACTIVITY: tuple[Kind, ...] = ("EARN", "REDEEM")
+RECEIVED = "#to"
+_AT_ONCE = 5_000  # values of one IN (...)
+
+
+class Book:
+    """Post requests against locked accounts, then `write` what came of them.
+
+    Parameters
+    ----------
+    connection : within a transaction that may write
+    now : our clock; a member's postings are recorded no earlier than her last one
+    """
+
+    def __init__(self, connection: Connection, terms: Terms, now: datetime) -> None:
+        self.terms = terms
+        self.now = now
+        self._connection = connection
+        self._accounts: dict[str, Account] = {}
+        self._opened: set[str] = set()
+        self._days: dict[str, dict[date, Qualifying]] = {}
+        self._changed_days: set[tuple[str, date]] = set()
+        # By posting_id: what was posted, None where nothing was.
+        self._posted: dict[str, Posting | None] = {}
+        self._rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
+        self._new_lots: list[tuple[str, Lot]] = []
+
+    def lock(self, members: Iterable[str], opens: Iterable[str] = ()) -> None:
+        """Lock the accounts of `members`; `opens` among them get one if they have none."""
+        wanted = sorted(set(members) - self._accounts.keys())
+        self._load_accounts(wanted)
+        missing = sorted(set(wanted) & set(opens) - self._accounts.keys())
+        if missing:
+            self._connection.execute(
+                _dialect(self._connection).insert(ACCOUNTS).on_conflict_do_nothing(),
+                [account_row(Account(member_id, self.now)) for member_id in missing],
+            )
+            # Another transaction may have opened one meanwhile: what it wrote is what we lock.
+            self._load_accounts(missing)
+            self._opened.update(missing)
+        if self.terms.tiers is not None:
+            self._load_days([member for member in wanted if member in self._accounts])
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Lock and read what a batch needs, in a few statements."""
+        self.lock(
+            (member for request in requests for member in request.members),
+            (request.member_id for request in requests if _opens(request)),
+        )
+        self.look_up([request.posting_id for request in requests])
+        self._load_days([request.member_id for request in requests if request.qualifying])
+
+    def post(self, request: Request, *, ours: bool = False) -> Posting:
+        """Carry out one request, or return what came of it the first time.
+
+        Parameters
+        ----------
+        ours : whether we made it ourselves, for an order: its id holds a "#" and is known to be
+            new, and it may earn no points and yet count for tiers
+
+        Raises
+        ------
+        PostingRefused : naming why; nothing of the request is posted.
+        """
+        if not ours:
+            check(request)
+        self.lock(request.members, [request.member_id] if _opens(request) else ())
+        if not ours and (posted := self.find(request.posting_id)):
+            if posted.fingerprint != request.fingerprint:
+                raise PostingConflict(
+                    f"{request.posting_id} was posted before with other content. Nothing was "
+                    "posted. Use a new posting_id for a new posting; to repeat one, send it "
+                    "unchanged."
+                )
+            return posted
+        check_limits(request, self.terms.limits, self.now)
+        for member_id in request.members:
+            if member_id not in self._accounts:
+                raise UnknownMember(
+                    f"{member_id!r} has no points account. Nothing was posted. An account opens "
+                    "with the first points a member earns."
+                )
+            self.settle(member_id)
+        carry_out = {
+            "REDEEM": self._spend, "TRANSFER": self._transfer, "REVERSE": self._reverse,
+            "ADJUST": self._adjust,
+        }.get(request.kind, self._grant)  # fmt: skip
+        posting = carry_out(request)
+        for member_id in request.members:
+            # What was granted or returned may be worth nothing by the clock.
+            self.settle(member_id)
+        return posting
+
+    def settle(self, member_id: str) -> int:
+        """Post what the clock did to a member's lots by now; return how many postings."""
+        account = self._accounts[member_id]
+        now = max(self.now, account.recorded_at)
+        if account.due_at is None or account.due_at > now:
+            return 0
+        self._load_lots(account)
+        before = account.postings
+        for moment, kind, lots in account.due(now):
+            draft = self._draft(kind, moment)
+            (account.activate if kind == "ACTIVATE" else account.expire)(draft, lots)
+            self._append(account, draft, _made_by_clock(account, draft))
+        return account.postings - before
+
+    def qualifying(self, member_id: str, day: date) -> Qualifying:
+        """Return what a member's day counted so far."""
+        self._load_days([member_id])
+        return self._days[member_id].get(day, Qualifying())
+
+    def tier(self, member_id: str, day: date) -> str | None:
+        """Return the name of a member's tier on `day`; None where there are no tiers."""
+        policy = self.terms.tiers
+        if policy is None:
+            return None
+        self._load_days([member_id])
+        counted = [
+            (then, getattr(qualifying, policy.measure))
+            for then, qualifying in sorted(self._days[member_id].items())
+        ]
+        return policy.levels[level_on(policy, counted, day)].name
+
+    def left_of(self, posting_id: str) -> int:
+        """Return how much of a posting can still be reversed; nought where there is none."""
+        self.write()
+        posting = self.find(posting_id)
+        if posting is None or posting.kind == "REVERSE":
+            return 0
+        return abs(posting.active + posting.pending) - self._reversed_so_far(posting)
+
+    def birthday(self, member_id: str) -> str | None:
+        """Return a member's birthday as MM-DD, if she told it."""
+        return self._accounts[member_id].birthday
+
+    def write(self) -> None:
+        """Append the rows, bring the sums up to date; the book can go on."""
+        self._insert(POSTINGS)
+        if self._new_lots:
+            rows = [lot_row(member_id, lot) for member_id, lot in self._new_lots]
+            self._connection.execute(insert(LOTS), rows)
+        self._insert(ENTRIES)
+        self._insert(ALLOCATIONS)
+        self._write_lots({(member_id, lot.lot_no) for member_id, lot in self._new_lots})
+        self._new_lots.clear()
+        self._write_accounts()
+        self._write_days()
+
+    # --- what each kind does
+
+    def _grant(self, request: Request) -> Posting:
+        account, draft = self._accounts[request.member_id], self._draft_of(request)
+        assert request.points is not None
+        granted = life(
+            request.lasting or self.terms.lasting, draft.occurred_at, self.terms.timezone
+        )
+        self._touch_idle(account, draft, granted)
+        if account.owed:
+            self._load_lots(account)
+        if request.points:
+            account.grant(draft, request.points, granted, now=self._recorded_at(account))
+        return self._append(account, draft, request)
+
+    def _adjust(self, request: Request) -> Posting:
+        assert request.points is not None
+        if request.points > 0:
+            return self._grant(request)
+        return self._spend(replace(request, points=-request.points), asked=request)
+
+    def _spend(self, request: Request, asked: Request | None = None) -> Posting:
+        account, draft = self._accounts[request.member_id], self._draft_of(request)
+        points = self._can_spend(account, request)
+        self._touch_idle(account, draft)
+        account.take(draft, points)
+        return self._append(account, draft, asked or request)
+
+    def _transfer(self, request: Request) -> Posting:
+        assert request.to_member_id is not None
+        giver, receiver = (self._accounts[member] for member in request.members)
+        points = self._can_spend(giver, request)
+        out, into = self._draft_of(request), self._draft_of(request)
+        if receiver.owed:
+            self._load_lots(receiver)
+        for allocation in giver.take(out, points):
+            lot = giver.lots[allocation.lot_no]
+            # Points keep their end: giving them away does not make them younger.
+            kept = Life(self._recorded_at(receiver), lot.expires_at, lot.ends_at, idle=lot.idle)
+            self._touch_idle(receiver, into, kept)
+            receiver.grant(into, allocation.points, kept, now=self._recorded_at(receiver))
+        posting = self._append(giver, out, request)
+        self._append(
+            receiver, into,
+            replace(request, member_id=receiver.member_id, to_member_id=giver.member_id,
+                    posting_id=request.posting_id + RECEIVED, qualifying=None),
+        )  # fmt: skip
+        return posting
+
+    def _reverse(self, request: Request) -> Posting:
+        assert request.reverses is not None
+        self.write()
+        original = self._original(request)
+        left = abs(original.active + original.pending) - self._reversed_so_far(original)
+        points = left if request.points is None else request.points
+        if not 0 < points <= left:
+            raise NotReversible(
+                f"{request.posting_id} takes back {points} points of {original.posting_id}, of "
+                f"which {left} are left. Nothing was posted."
+            )
+        account = self._accounts[request.member_id]
+        qualifying = self._taken_away(request, original, points, left)
+        if original.kind == "TRANSFER":
+            self._reverse_receipt(request, original, points)
+        draft = self._draft_of(request)
+        draft.day = original.day
+        if original.active + original.pending > 0:
+            self._take_back(account, draft, original, points)
+        else:
+            self._give_back(account, draft, original, points)
+        return self._append(account, draft, replace(request, qualifying=qualifying), asked=request)
+
+    def _reverse_receipt(self, request: Request, original: Posting, points: int) -> None:
+        receipt = self.find(original.posting_id + RECEIVED)
+        assert receipt is not None, f"{original.posting_id} has two sides"
+        self.lock([receipt.member_id])
+        self.settle(receipt.member_id)
+        receiver, draft = self._accounts[receipt.member_id], self._draft_of(request)
+        self._take_back(receiver, draft, receipt, points)
+        self._append(
+            receiver, draft,
+            replace(request, member_id=receipt.member_id, posting_id=request.posting_id + RECEIVED,
+                    reverses=receipt.posting_id, qualifying=None),
+        )  # fmt: skip
+
+    def _take_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
+        self._load_lots(account)
+        found = self._connection.execute(
+            select(LOTS).where(
+                LOTS.c.member_id == account.member_id, LOTS.c.posting_no == original.posting_no
+            )
+        )
+        granted = [self._seen(account, row) for row in found]
+        account.take_back(
+            draft, sorted(granted, key=lambda lot: lot.lot_no), points, ORIGIN[original.kind],
+            forgive=self.terms.spent_points == "forgiven",
+        )  # fmt: skip
+
+    def _give_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
+        self._load_lots(account)
+        mine = ALLOCATIONS.c.member_id == account.member_id
+        of_original = ALLOCATIONS.c.posting_no == original.posting_no
+        reversals = select(POSTINGS.c.posting_no).where(
+            POSTINGS.c.reverses == original.posting_id, POSTINGS.c.member_id == account.member_id
+        )
+        taken: dict[int, int] = {}
+        for row in self._connection.execute(
+            select(ALLOCATIONS).where(mine, of_original).order_by(ALLOCATIONS.c.allocation_no)
+        ):
+            taken[row.lot_no] = taken.get(row.lot_no, 0) + row.points
+        for row in self._connection.execute(
+            select(ALLOCATIONS).where(
+                mine, ALLOCATIONS.c.posting_no.in_(reversals), ALLOCATIONS.c.source == "spent"
+            )
+        ):
+            taken[row.lot_no] -= row.points
+        found = self._connection.execute(
+            select(LOTS).where(LOTS.c.member_id == account.member_id, LOTS.c.lot_no.in_(taken))
+        )
+        lots = {row.lot_no: self._seen(account, row) for row in found}
+        outstanding = [(lots[lot_no], left) for lot_no, left in taken.items() if left]
+        account.give_back(draft, outstanding, points, DESTINATION[original.kind])
+
+    def _can_spend(self, account: Account, request: Request) -> int:
+        assert request.points is not None
+        if account.active < request.points:
+            raise InsufficientPoints(
+                f"{request.member_id!r} has {account.active} points to spend, "
+                f"{request.posting_id} asks for {request.points}. Nothing was posted."
+            )
+        self._load_lots(account)
+        return request.points
+
+    def _original(self, request: Request) -> Posting:
+        assert request.reverses is not None
+        original = self.find(request.reverses)
+        if original is None or original.member_id != request.member_id:
+            raise UnknownPosting(
+                f"{request.member_id!r} has no posting {request.reverses!r:.130}. Nothing was "
+                "posted."
+            )
+        received = original.posting_id.endswith(RECEIVED)
+        if original.kind in ("EXPIRE", "ACTIVATE", "REVERSE") or received:
+            raise NotReversible(
+                f"{original.posting_id} is {original.kind}{' received' if received else ''}, "
+                "which stands. Nothing was posted. Reverse what was posted first, or ADJUST."
+            )
+        return original
+
+    def _reversed_so_far(self, original: Posting) -> int:
+        """Return how much of a posting was reversed: what its reversals took from the books."""
+        found = self._connection.execute(
+            select(func.sum(ENTRIES.c.points))
+            .join(
+                POSTINGS,
+                (POSTINGS.c.member_id == ENTRIES.c.member_id)
+                & (POSTINGS.c.posting_no == ENTRIES.c.posting_no),
+            )
+            .where(
+                POSTINGS.c.reverses == original.posting_id,
+                POSTINGS.c.member_id == original.member_id,
+            )
+        ).scalar()
+        return int(found or 0)
+
+    def _taken_away(
+        self, request: Request, original: Posting, points: int, left: int
+    ) -> Qualifying:
+        """Return what a reversal takes from the original's day: the whole of it with the last."""
+        if request.qualifying is not None:
+            return request.qualifying
+        whole = abs(original.active + original.pending)
+        gone = whole - left
+
+        def share(amount: int) -> int:
+            return amount * (gone + points) // whole - amount * gone // whole
+
+        return -Qualifying(*(share(amount) for amount in original.qualifying.amounts))
+
+    # --- one posting
+
+    def _recorded_at(self, account: Account) -> datetime:
+        return max(self.now, account.recorded_at)
+
+    def _draft_of(self, request: Request) -> Draft:
+        occurred_at = request.occurred_at or self._recorded_at(self._accounts[request.member_id])
+        return self._draft(request.kind, occurred_at)
+
+    def _draft(self, kind: Kind, occurred_at: datetime) -> Draft:
+        return Draft(kind, occurred_at, local_date(occurred_at, self.terms.timezone))
+
+    def _touch_idle(self, account: Account, draft: Draft, granted: Life | None = None) -> None:
+        """Let points that last as long as she is active last longer, where she was."""
+        lasting = self.terms.lasting
+        if lasting.until != "idle":
+            return
+        first = granted is not None and granted.idle and account.idle_at is None
+        if draft.kind in ACTIVITY or first:
+            end = idle_end(lasting, draft.occurred_at, self.terms.timezone)
+            account.idle_at = end if account.idle_at is None else max(account.idle_at, end)
+
+    def _append(
+        self, account: Account, draft: Draft, request: Request, asked: Request | None = None
+    ) -> Posting:
+        qualifying = request.qualifying or Qualifying()
+        self._count(account.member_id, draft.day, qualifying)
+        account.recorded_at = self._recorded_at(account)
+        account.postings += 1
+        today = local_date(account.recorded_at, self.terms.timezone)
+        posting = Posting(
+            request.posting_id, account.member_id, account.postings, draft.kind,
+            _change(draft.entries, "active"), _change(draft.entries, "pending"), account.active,
+            draft.occurred_at, account.recorded_at, draft.expires_at,
+            account.idle_at, self.tier(account.member_id, today), request.rule_version,
+            request.order_key, request.reverses, request.reason, draft.day, qualifying,
+            (asked or request).fingerprint,
+        )  # fmt: skip
+        chain = posting.chained(account.chain, draft.entries, draft.allocations)
+        account.chain = chain
+        posting = replace(posting, chain=chain)
+        self._posted[posting.posting_id] = posting
+        self._rows[POSTINGS].append(posting_row(posting))
+        key = {"member_id": account.member_id, "posting_no": account.postings}
+        self._rows[ENTRIES] += [
+            {**key, "entry_no": n, **entry._asdict()} for n, entry in enumerate(draft.entries, 1)
+        ]
+        self._rows[ALLOCATIONS] += [
+            {**key, "allocation_no": n, **allocation._asdict()}
+            for n, allocation in enumerate(draft.allocations, 1)
+        ]
+        self._new_lots += [(account.member_id, lot) for lot in draft.new_lots]
+        return posting
+
+    def _count(self, member_id: str, day: date, qualifying: Qualifying) -> None:
+        if not any(qualifying.amounts):
+            return
+        self._load_days([member_id])
+        days = self._days[member_id]
+        days[day] = days.get(day, Qualifying()) + qualifying
+        self._changed_days.add((member_id, day))
+
+    # --- reading
+
+    def _load_accounts(self, members: list[str]) -> None:
+        for some in _parts(members):
+            query = select(ACCOUNTS).where(ACCOUNTS.c.member_id.in_(some))
+            # Always in this order: two books that want the same accounts cannot block each other.
+            for row in self._connection.execute(
+                query.order_by(ACCOUNTS.c.member_id).with_for_update()
+            ):
+                self._accounts[row.member_id] = account_of(row)
+
+    def _load_lots(self, account: Account) -> None:
+        if account.loaded:
+            return
+        mine = LOTS.c.member_id == account.member_id
+        for row in self._connection.execute(select(LOTS).where(mine, OPEN_LOTS)):
+            self._seen(account, row)
+        account.loaded = True
+
+    def _seen(self, account: Account, row: Row[Any]) -> Lot:
+        """Return the lot as it is now: what was read may have changed since, in this book."""
+        return account.lots.setdefault(row.lot_no, lot_of(row))
+
+    def _load_days(self, members: Sequence[str]) -> None:
+        wanted = [member for member in members if member not in self._days]
+        for some in _parts(list(dict.fromkeys(wanted))):
+            self._days.update({member: {} for member in some})
+            for row in self._connection.execute(
+                select(MEMBER_DAYS).where(MEMBER_DAYS.c.member_id.in_(some))
+            ):
+                self._days[row.member_id][row.day] = qualifying_of(row)
+
+    def look_up(self, posting_ids: Sequence[str]) -> None:
+        """Read the postings of many ids at once, those that there are."""
+        for some in _parts([each for each in posting_ids if each not in self._posted]):
+            self._posted.update(dict.fromkeys(some))
+            for row in self._connection.execute(
+                select(POSTINGS).where(POSTINGS.c.posting_id.in_(some))
+            ):
+                self._posted[row.posting_id] = posting_of(row)
+
+    def find(self, posting_id: str) -> Posting | None:
+        """Return the posting of that id, if there is one."""
+        self.look_up([posting_id])
+        return self._posted[posting_id]
+
+    # --- writing
+
+    def _insert(self, table: Table) -> None:
+        rows = self._rows.pop(table, None)
+        if rows:
+            self._connection.execute(insert(table), rows)
+
+    def _write_lots(self, new: set[tuple[str, int]]) -> None:
+        changed = [
+            lot_row(account.member_id, account.lots[lot_no])
+            for account in self._accounts.values()
+            for lot_no in sorted(account.touched)
+            if (account.member_id, lot_no) not in new
+        ]
+        _update(self._connection, LOTS, changed)
+        for account in self._accounts.values():
+            account.touched.clear()
+
+    def _write_accounts(self) -> None:
+        posted = [account for account in self._accounts.values() if account.postings]
+        _update(self._connection, ACCOUNTS, [account_row(account) for account in posted])
+        # An account opened for a request that was then refused was never there.
+        refused = [
+            member_id for member_id in self._opened if not self._accounts[member_id].postings
+        ]
+        for some in _parts(sorted(refused)):
+            self._connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.member_id.in_(some)))
+        for member_id in refused:
+            del self._accounts[member_id]
+        self._opened.clear()
+
+    def _write_days(self) -> None:
+        if not self._changed_days:
+            return
+        rows = [
+            {"member_id": member_id, "day": day,
+             **dict(zip(MEASURES, self._days[member_id][day].amounts, strict=True))}
+            for member_id, day in sorted(self._changed_days)
+        ]  # fmt: skip
+        upsert(self._connection, MEMBER_DAYS, rows)
+        self._changed_days.clear()
+
+
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Write rows of a table: new ones, and those of known keys with what they hold now."""
+    if not rows:
+        return
+    fresh = _dialect(connection).insert(table)
+    keys = [column.name for column in table.primary_key]
+    connection.execute(
+        fresh.on_conflict_do_update(
+            index_elements=keys,
+            set_={name: fresh.excluded[name] for name in rows[0] if name not in keys},
+        ),
+        rows,
+    )
+
+
+def _dialect(connection: Connection) -> Any:
+    return sqlite if connection.dialect.name == "sqlite" else postgresql
+
+
+def _opens(request: Request) -> bool:
+    return request.kind in OPENS and (request.points or 0) >= 0
+
+
+def _made_by_clock(account: Account, draft: Draft) -> Request:
+    posting_no = account.postings + 1
+    return Request(
+        draft.kind, f"#{draft.kind.lower()}:{posting_no}:{account.member_id}",
+        account.member_id, None, draft.occurred_at,
+    )  # fmt: skip
+
+
+def _change(entries: Sequence[Entry], purse: str) -> int:
+    return sum(
+        entry.points * ((entry.target == purse) - (entry.source == purse)) for entry in entries
+    )
+
+
+def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[n : n + _AT_ONCE] for n in range(0, len(values), _AT_ONCE))
+
+
+def _update(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    connection.execute(
+        update(table)
+        .where(*(table.c[name] == bindparam(f"its_{name}") for name in keys))
+        .values({name: bindparam(name) for name in rows[0] if name not in keys}),
+        [
+            {(f"its_{name}" if name in keys else name): value for name, value in row.items()}
+            for row in rows
+        ],
+    )

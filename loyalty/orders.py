@@ -1,0 +1,525 @@
+"""Purchases and behaviours become earnings, once, whichever way and however often they come.
+
+The order is what earns. Its lines are kept: when a line comes late, or goods of it are returned,
+the order is reckoned again with all its lines by the rules it first earned under, and the
+difference is posted. So whatever a multiplier added is undone in proportion.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from loyalty.account import Qualifying
+from loyalty.book import Book, upsert
+from loyalty.earning import Earned, Line, behaviour_earns, order_earns
+from loyalty.errors import Malformed, PostingRefused
+from loyalty.postings import Posting, Request, check_limits, check_member, digest
+from loyalty.rulebook import Rulebook
+from loyalty.tables import (
+    ORDER_ID_LENGTH_MAX,
+    ORDER_LINES,
+    ORDERS,
+    POSTINGS,
+    SOURCE_LENGTH_MAX,
+    WATERMARKS,
+)
+from programme.calendar import local_date
+from programme.database import Database
+
+NUMBERS_MAX = 50
+CENTS_MAX = 10**12
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """One line as it comes in: what was bought, by whom, in which order.
+
+    Attributes
+    ----------
+    returns_order_id : the order whose goods come back; the line then counts for that order
+    """
+
+    source: str
+    order_id: str
+    member_id: str
+    occurred_at: datetime
+    line: Line
+    returns_order_id: str | None = None
+
+    @property
+    def counts_for(self) -> tuple[str, str]:
+        """Return the order, with its source, that the line earns or takes back for."""
+        return self.source, self.returns_order_id or self.order_id
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing a member did, besides buying."""
+
+    source: str
+    event_id: str
+    member_id: str
+    occurred_at: datetime
+    kind: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What could not be taken, and why; nothing of it was posted.
+
+    Attributes
+    ----------
+    index : its place in the batch, from 0
+    """
+
+    index: int
+    key: str
+    refused: PostingRefused
+
+
+@dataclass
+class Taken:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    postings : in order
+    known : lines or events that had come before
+    refusals : each with the order and line, or event, it is about
+    """
+
+    postings: list[Posting] = field(default_factory=list)
+    known: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def take_purchases(
+    database: Database,
+    rulebook: Rulebook,
+    purchases: Sequence[Purchase],
+    *,
+    now: datetime,
+    watermark: tuple[str, str] | None = None,
+) -> Taken:
+    """Let purchases earn, in one transaction.
+
+    Parameters
+    ----------
+    watermark : (feed, position) to remember with the postings, so that a job that is stopped goes
+        on from there
+    """
+
+    def work(connection: Connection) -> Taken:
+        taken = take_purchases_on(connection, rulebook, purchases, now=now)
+        _remember(connection, watermark)
+        return taken
+
+    return database.write(work)
+
+
+def take_purchases_on(
+    connection: Connection, rulebook: Rulebook, purchases: Sequence[Purchase], *, now: datetime
+) -> Taken:
+    """Let purchases earn within a transaction of the caller's; see `take_purchases`."""
+    book = Book(connection, rulebook.terms(now), now)
+    taken = _Orders(connection, rulebook, book).take(purchases)
+    book.write()
+    return taken
+
+
+def take_events(
+    database: Database,
+    rulebook: Rulebook,
+    events: Sequence[Event],
+    *,
+    now: datetime,
+    watermark: tuple[str, str] | None = None,
+) -> Taken:
+    """Let behaviours earn, in one transaction; see `take_purchases`."""
+
+    def work(connection: Connection) -> Taken:
+        book = Book(connection, rulebook.terms(now), now)
+        taken = _take_events(connection, rulebook, book, events)
+        book.write()
+        _remember(connection, watermark)
+        return taken
+
+    return database.write(work)
+
+
+def position(database: Database, feed: str) -> str | None:
+    """Return how far a feed was taken; None where it never was."""
+    with database.read() as connection:
+        query = select(WATERMARKS.c.position).where(WATERMARKS.c.feed == feed)
+        return connection.execute(query).scalar()
+
+
+def remember(database: Database, feed: str, position: str) -> None:
+    """Remember how far a feed was taken, where nothing else is written with it."""
+    database.write(lambda connection: _remember(connection, (feed, position)))
+
+
+def simulate(
+    rulebook: Rulebook,
+    lines: Sequence[Line],
+    occurred_at: datetime,
+    *,
+    tier: str | None = None,
+    birthday: str | None = None,
+) -> Earned:
+    """Return what an order would earn, and by which rules; nothing is posted."""
+    return order_earns(rulebook.at(occurred_at), lines, occurred_at, tier=tier, birthday=birthday)
+
+
+@dataclass
+class _Order:
+    """One order: what is known of it, its lines, what it has earned so far."""
+
+    source: str
+    order_id: str
+    member_id: str
+    occurred_at: datetime
+    rule_version: str
+    tier: str | None
+    birthday: str | None
+    postings: int = 0
+    points: int = 0
+    qualifying: Qualifying = field(default_factory=Qualifying)
+    lines: list[Line] = field(default_factory=list)
+    is_new: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}/{self.order_id}"
+
+    def posting_id(self, number: int) -> str:
+        return f"#order:{number}:{digest([self.source, self.order_id])[:40]}"
+
+
+class _Orders:
+    """The orders a batch of purchases touches."""
+
+    def __init__(self, connection: Connection, rulebook: Rulebook, book: Book) -> None:
+        self._connection = connection
+        self._rulebook = rulebook
+        self._book = book
+        self._taken = Taken()
+
+    def take(self, purchases: Sequence[Purchase]) -> Taken:
+        numbered = [(n, line) for n, line in enumerate(purchases) if self._is_sound(n, line)]
+        sound = [purchase for _, purchase in numbered]
+        members = [purchase.member_id for purchase in sound]
+        # First the locks: what is read below is then still true when it is written.
+        self._book.lock(members, members)
+        orders = self._load({purchase.counts_for for purchase in sound})
+        known = self._known({(purchase.source, purchase.order_id) for purchase in sound})
+        touched: dict[tuple[str, str], None] = {}
+        rows = []
+        for index, purchase in sorted(numbered, key=lambda pair: pair[1].occurred_at):
+            line_key = (purchase.source, purchase.order_id, purchase.line.line_no)
+            fingerprint = _fingerprint(purchase)
+            if line_key in known:
+                self._seen_before(index, purchase, known[line_key] == fingerprint)
+                continue
+            order = orders.get(purchase.counts_for) or self._first_seen(purchase)
+            if order.member_id != purchase.member_id:
+                self._refuse(index, purchase, Malformed(
+                    f"{order.key} is the order of another member. Line "
+                    f"{purchase.line.line_no!r:.80} was not taken. Send it with the order's "
+                    "member_id."
+                ))  # fmt: skip
+                continue
+            orders[purchase.counts_for] = order
+            order.lines.append(purchase.line)
+            known[line_key] = fingerprint
+            touched[purchase.counts_for] = None
+            rows.append(_line_row(purchase, fingerprint))
+        if rows:
+            self._connection.execute(insert(ORDER_LINES), rows)
+        changed = [orders[key] for key in touched]
+        for order in sorted(changed, key=lambda order: (order.occurred_at, order.key)):
+            self._reckon(order)
+        upsert(self._connection, ORDERS, [_order_row(order) for order in changed])
+        return self._taken
+
+    def _reckon(self, order: _Order) -> None:
+        """Post the difference between what all lines earn and what was posted so far."""
+        rules = self._rulebook.named(order.rule_version)
+        if order.is_new:
+            # By now the orders before it have been posted: this is the tier they brought her.
+            day = local_date(order.occurred_at, rules.terms.timezone)
+            order.tier = self._book.tier(order.member_id, day)
+            order.birthday = self._book.birthday(order.member_id)
+        earned = order_earns(
+            rules, order.lines, order.occurred_at, tier=order.tier, birthday=order.birthday
+        )
+        points = earned.points - order.points
+        counted = earned.qualifying + -order.qualifying
+        order.points, order.qualifying = earned.points, earned.qualifying
+        if points < 0:
+            self._take_back(order, -points, counted)
+        elif points or any(counted.amounts):
+            order.postings += 1
+            self._taken.postings.append(self._book.post(
+                Request(
+                    "EARN", order.posting_id(order.postings), order.member_id, points,
+                    order.occurred_at, reason="order", qualifying=counted, order_key=order.key,
+                    rule_version=order.rule_version,
+                ),
+                ours=True,
+            ))  # fmt: skip
+
+    def _take_back(self, order: _Order, points: int, counted: Qualifying) -> None:
+        """Reverse what the order earned, its newest posting first."""
+        for number in range(order.postings, 0, -1):
+            part = min(points, self._book.left_of(order.posting_id(number)))
+            if part <= 0:
+                continue
+            order.postings += 1
+            self._taken.postings.append(self._book.post(
+                Request(
+                    "REVERSE", order.posting_id(order.postings), order.member_id, part,
+                    reverses=order.posting_id(number), reason="return", qualifying=counted,
+                    order_key=order.key, rule_version=order.rule_version,
+                ),
+                ours=True,
+            ))  # fmt: skip
+            points, counted = points - part, Qualifying()
+        assert not points, f"{order.key} earned less than {points} points were taken back"
+
+    def _first_seen(self, purchase: Purchase) -> _Order:
+        version = self._rulebook.at(purchase.occurred_at).version
+        return _Order(
+            *purchase.counts_for, purchase.member_id, purchase.occurred_at, version, None, None,
+            is_new=True,
+        )  # fmt: skip
+
+    def _is_sound(self, index: int, purchase: Purchase) -> bool:
+        try:
+            _check_purchase(purchase)
+            check_limits(
+                Request("EARN", "#", purchase.member_id, None, purchase.occurred_at),
+                self._book.terms.limits, self._book.now,
+            )  # fmt: skip
+        except PostingRefused as refused:
+            self._refuse(index, purchase, refused)
+            return False
+        return True
+
+    def _seen_before(self, index: int, purchase: Purchase, same: bool) -> None:
+        if same:
+            self._taken.known += 1
+            return
+        self._refuse(index, purchase, Malformed(
+            f"Line {purchase.line.line_no!r:.80} of {purchase.source}/{purchase.order_id} came "
+            "before with other content. It was not taken again. Send a correction as a line of "
+            "its own."
+        ))  # fmt: skip
+
+    def _refuse(self, index: int, purchase: Purchase, refused: PostingRefused) -> None:
+        key = f"{purchase.source}/{purchase.order_id}/{purchase.line.line_no}"
+        self._taken.refusals.append(Refusal(index, key, refused))
+
+    def _load(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], _Order]:
+        found: dict[tuple[str, str], _Order] = {}
+        for source, ids in _by_source(keys):
+            its = (ORDERS.c.source == source) & ORDERS.c.order_id.in_(ids)
+            for row in self._connection.execute(select(ORDERS).where(its)):
+                found[row.source, row.order_id] = _order(row)
+            its = (ORDER_LINES.c.source == source) & ORDER_LINES.c.counts_for.in_(ids)
+            for row in self._connection.execute(
+                select(ORDER_LINES).where(its).order_by(*ORDER_LINES.primary_key)
+            ):
+                found[row.source, row.counts_for].lines.append(_line(row))
+        return found
+
+    def _known(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str, str], str]:
+        """Return the fingerprints of the lines that came before, of some orders."""
+        found = {}
+        columns = (ORDER_LINES.c.source, ORDER_LINES.c.order_id, ORDER_LINES.c.line_no)
+        query = select(*columns, ORDER_LINES.c.fingerprint)
+        for source, ids in _by_source(keys):
+            its = (ORDER_LINES.c.source == source) & ORDER_LINES.c.order_id.in_(ids)
+            for row in self._connection.execute(query.where(its)):
+                found[row.source, row.order_id, row.line_no] = str(row.fingerprint)
+        return found
+
+
+def _take_events(
+    connection: Connection, rulebook: Rulebook, book: Book, events: Sequence[Event]
+) -> Taken:
+    taken = Taken()
+    sound = []
+    for index, event in enumerate(events):
+        try:
+            _check_event(event)
+            check_limits(
+                Request("EARN", "#", event.member_id, None, event.occurred_at),
+                book.terms.limits, book.now,
+            )  # fmt: skip
+        except PostingRefused as refused:
+            taken.refusals.append(Refusal(index, f"{event.source}/{event.event_id}", refused))
+        else:
+            sound.append(event)
+    members = [event.member_id for event in sound]
+    book.lock(members, members)
+    book.look_up([_event_posting(event) for event in sound])
+    times: dict[tuple[str, Any, str], int] = {}
+    for event in sorted(sound, key=lambda event: event.occurred_at):
+        posting_id = _event_posting(event)
+        if book.find(posting_id) is not None:
+            taken.known += 1
+            continue
+        rules = rulebook.at(event.occurred_at)
+        day = local_date(event.occurred_at, rules.terms.timezone)
+        key = (event.member_id, day, event.kind)
+        if key not in times:
+            times[key] = _times(connection, *key)
+        earned = behaviour_earns(
+            rules, event.kind, event.value, times_before=times[key],
+            capped_before=book.qualifying(event.member_id, day).capped_points,
+        )  # fmt: skip
+        if earned is None:
+            continue
+        times[key] += earned.points > 0
+        taken.postings.append(book.post(
+            Request(
+                "EARN", posting_id, event.member_id, earned.points, event.occurred_at,
+                reason=event.kind, qualifying=earned.qualifying,
+                order_key=f"{event.source}/{event.event_id}"[:ORDER_ID_LENGTH_MAX],
+                rule_version=rules.version,
+            ),
+            ours=True,
+        ))  # fmt: skip
+    return taken
+
+
+def _event_posting(event: Event) -> str:
+    return f"#event:{digest([event.source, event.event_id])[:40]}"
+
+
+def _times(connection: Connection, member_id: str, day: Any, kind: str) -> int:
+    """Return how often a behaviour earned on a day, as far as it is written."""
+    query = select(func.count()).where(
+        POSTINGS.c.member_id == member_id, POSTINGS.c.day == day, POSTINGS.c.reason == kind,
+        POSTINGS.c.posting_id.like("#event:%"), POSTINGS.c.qualifying_engagements > 0,
+    )  # fmt: skip
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _remember(connection: Connection, watermark: tuple[str, str] | None) -> None:
+    if watermark is not None:
+        upsert(connection, WATERMARKS, [dict(zip(("feed", "position"), watermark, strict=True))])
+
+
+def _check_purchase(purchase: Purchase) -> None:
+    check_member(purchase.member_id)
+    for name, text, longest in (
+        ("source", purchase.source, SOURCE_LENGTH_MAX),
+        ("order_id", purchase.order_id, ORDER_ID_LENGTH_MAX),
+        ("line_no", purchase.line.line_no, ORDER_ID_LENGTH_MAX),
+        ("returns_order_id", purchase.returns_order_id or "-", ORDER_ID_LENGTH_MAX),
+    ):
+        _check_text(name, text, longest)
+    _check_instant(purchase.occurred_at)
+    line = purchase.line
+    if isinstance(line.net_cents, bool) or not isinstance(line.net_cents, int):
+        raise Malformed(f"net_cents is {line.net_cents!r:.40}, not a whole number of minor units.")
+    if abs(line.net_cents) > CENTS_MAX:
+        raise Malformed(f"net_cents is {line.net_cents}, beyond {CENTS_MAX}.")
+    if len(line.numbers) > NUMBERS_MAX:
+        raise Malformed(f"A line carries {len(line.numbers)} numbers; at most {NUMBERS_MAX}.")
+    for name, number in {"quantity": line.quantity, **line.numbers}.items():
+        _check_number(name, number)
+
+
+def _check_event(event: Event) -> None:
+    check_member(event.member_id)
+    _check_text("source", event.source, SOURCE_LENGTH_MAX)
+    _check_text("event_id", event.event_id, ORDER_ID_LENGTH_MAX)
+    _check_text("kind", event.kind, ORDER_ID_LENGTH_MAX)
+    _check_instant(event.occurred_at)
+    if event.value is not None:
+        _check_number("value", event.value)
+
+
+def _check_text(name: str, text: str, longest: int) -> None:
+    if not isinstance(text, str) or not 0 < len(text) <= longest or "\x00" in text:
+        raise Malformed(f"{name} is {text!r:.80}; it must be text of 1 to {longest} characters.")
+
+
+def _check_instant(moment: datetime) -> None:
+    if moment.tzinfo is None:
+        raise Malformed(f"occurred_at is {moment}, without a timezone.")
+
+
+def _check_number(name: str, number: float) -> None:
+    # NaN fails every comparison.
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= 1e12:
+        raise Malformed(f"{name} is {number!r:.40}, not a number within 1e12.")
+
+
+def _fingerprint(purchase: Purchase) -> str:
+    """Return the SHA-256 of a line; written out by hand, because there are so many."""
+    line = purchase.line
+    content = (
+        purchase.member_id, purchase.occurred_at.astimezone(UTC).isoformat(),
+        purchase.returns_order_id, line.net_cents, float(line.quantity), line.product_id,
+        line.category, line.channel, sorted(line.numbers.items()),
+    )  # fmt: skip
+    return sha256(repr(content).encode()).hexdigest()
+
+
+def _line_row(purchase: Purchase, fingerprint: str) -> dict[str, Any]:
+    line = dict(vars(purchase.line))
+    numbers = line.pop("numbers")
+    return {
+        **line, "source": purchase.source, "order_id": purchase.order_id,
+        "counts_for": purchase.counts_for[1], "fingerprint": fingerprint,
+        "numbers": json.dumps(dict(numbers)) if numbers else None,
+    }  # fmt: skip
+
+
+def _line(row: Row[Any]) -> Line:
+    return Line(
+        row.line_no, row.net_cents, row.quantity, row.product_id, row.category, row.channel,
+        json.loads(row.numbers) if row.numbers else {},
+    )  # fmt: skip
+
+
+def _order(row: Row[Any]) -> _Order:
+    return _Order(
+        row.source, row.order_id, row.member_id, row.occurred_at, row.rule_version, row.tier,
+        row.birthday, row.postings, row.points,
+        Qualifying(row.qualifying_points, row.qualifying_cents, row.qualifying_orders),
+    )  # fmt: skip
+
+
+def _order_row(order: _Order) -> dict[str, Any]:
+    fields = dict(vars(order))
+    counted = fields.pop("qualifying")
+    del fields["lines"], fields["is_new"]
+    return {
+        **fields, "qualifying_points": counted.points, "qualifying_cents": counted.cents,
+        "qualifying_orders": counted.orders,
+    }  # fmt: skip
+
+
+def _by_source(keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield orders by source, some at a time.
+
+    SQLite finds `source = ... and order_id in (...)` by the key; pairs in one IN it does not: it
+    would read every order there ever was.
+    """
+    for source, pairs in groupby(sorted(keys), key=lambda pair: pair[0]):
+        ids = [order_id for _, order_id in pairs]
+        for start in range(0, len(ids), _AT_ONCE):
+            yield source, ids[start : start + _AT_ONCE]

@@ -1,0 +1,139 @@
+"""From the lake to the ledger: purchases that came in earn, each line once.
+
+The two rooms do not know each other; this shell reads rows of one and hands them to the other. The
+lake stores a correction as its old content taken back and the new one added, so each stored row is
+a line of its own to the ledger, and a corrected order has earned what it should.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from features import engine
+from features.lake import Lake, Manifest
+from loyalty.earning import Line
+from loyalty.orders import Purchase, Taken, position, take_purchases
+from loyalty.rulebook import Rulebook
+from programme.database import Database
+from programme.settings import Settings
+
+FEED = "lake purchases"
+LINES_AT_ONCE = 5_000
+_CATEGORY = "array_to_string([p.department, p.category, p.product_type], '/')"
+
+
+@dataclass
+class Earnings:
+    """What a run of the job did; `refused` are the first few, of `refusals` in all."""
+
+    lines: int = 0
+    postings: int = 0
+    refusals: int = 0
+    refused: tuple[str, ...] = ()
+
+    def add(self, lines: int, taken: Taken) -> None:
+        """Count one batch."""
+        self.lines += lines
+        self.postings += len(taken.postings)
+        self.refusals += len(taken.refusals)
+        said = (f"{refusal.key}: {refusal.refused}" for refusal in taken.refusals)
+        self.refused += tuple(islice(said, max(0, 5 - len(self.refused))))
+
+
+def earn(
+    settings: Settings,
+    database: Database,
+    rulebook: Rulebook,
+    *,
+    now: datetime,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Earnings:
+    """Let every line earn that came since the last run; stopped anywhere, it goes on from there.
+
+    Parameters
+    ----------
+    tell : is told how far it is
+    """
+    lake = Lake(settings)
+    manifest = lake.ready()
+    batch_no, done = _parsed(position(database, FEED))
+    earned = Earnings()
+    for batch in manifest.batches:
+        if batch.batch_no < batch_no or "purchases" not in batch.rows:
+            continue
+        offset = done if batch.batch_no == batch_no else 0
+        rows = lines(settings, lake, manifest, Manifest((batch,)), offset)
+        while some := list(islice(rows, LINES_AT_ONCE)):
+            offset += len(some)
+            taken = take_purchases(
+                database, rulebook, some, now=now,
+                watermark=(FEED, f"{batch.batch_no}:{offset}"),
+            )  # fmt: skip
+            earned.add(len(some), taken)
+            tell(f"{earned.lines:,} lines, {earned.postings:,} postings")
+    return earned
+
+
+def lines(
+    settings: Settings, lake: Lake, manifest: Manifest, batches: Manifest, offset: int = 0
+) -> Iterator[Purchase]:
+    """Yield the stored rows of some batches as lines that earn, in order of time.
+
+    Parameters
+    ----------
+    manifest : what is committed: products and identities are those of today
+    offset : how many rows, in that order, to leave out
+    """
+    with engine.connect(settings) as connection:
+        cursor = connection.execute(_lines_sql(lake, manifest, batches, offset))
+        while rows := cursor.fetchmany(LINES_AT_ONCE):
+            yield from (_purchase(row) for row in rows)
+
+
+def _lines_sql(lake: Lake, manifest: Manifest, batches: Manifest, offset: int) -> str:
+    return f"""
+        with goods as (
+            select product_id, {_CATEGORY} as category from (
+                select product_id, max_by(department, known_at) as department,
+                       max_by(category, known_at) as category,
+                       max_by(product_type, known_at) as product_type
+                from ({lake.rows_sql("products", manifest)}) where sign > 0 group by product_id
+            ) p
+        ), people as (
+            select source, source_key, max_by(member_id, known_at) as member_id
+            from ({lake.rows_sql("identities", manifest)}) where sign > 0
+            group by source, source_key
+        )
+        select source, order_id,
+               line_no || case when version = 1 and sign > 0 then '' else
+                   '~' || batch_no || '.' || version end as line_no,
+               coalesce(people.member_id, source_key) as member_id, occurred_at, product_id,
+               goods.category, channel, coalesce(quantity, 1) * sign as quantity,
+               net_cents * sign as net_cents, returns_order_id
+        from (
+            select *, row_number() over (
+                partition by source, order_id, line_no, batch_no order by known_at, sign
+            ) as version
+            from ({lake.rows_sql("purchases", batches)})
+        ) left join people using (source, source_key) left join goods using (product_id)
+        where source_key is not null
+        order by occurred_at, source, order_id, line_no, sign
+        offset {offset}"""
+
+
+def _purchase(row: tuple[Any, ...]) -> Purchase:
+    source, order_id, line_no, member_id, occurred_at, product_id, category, channel = row[:8]
+    quantity, net_cents, returns = row[8:]
+    return Purchase(
+        source, order_id, member_id, occurred_at.replace(tzinfo=UTC),
+        Line(line_no, net_cents, quantity, product_id, category or None, channel), returns,
+    )  # fmt: skip
+
+
+def _parsed(position: str | None) -> tuple[int, int]:
+    if position is None:
+        return 0, 0
+    batch_no, _, offset = position.partition(":")
+    return int(batch_no), int(offset)

@@ -1,0 +1,229 @@
+"""Points on the terminal: balances, postings, tiers, rules, and what a job did."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from features import exports
+from loyalty.earning import Earned, Line
+from loyalty.expiry import Expiring
+from loyalty.points import Balance
+from loyalty.postings import Posting
+from loyalty.rulebook import Rulebook
+from loyalty.status import TierStatus
+from programme.calendar import local_date
+from programme.errors import InputRefused
+from programme.faults import in_words
+from programme.settings import Programme
+from programme.words import money
+from serving.api.loyalty_schemas import SimulationRequest
+from serving.earning import Earnings
+from serving.points_demo import SCALE, Demo
+
+
+def written(points: int, scale: int) -> str:
+    """Write points as people say them: 1250 hundredths are 12.50."""
+    return f"{points / 10**scale:,.{scale}f}"
+
+
+def show_balance(console: Console, found: Balance, programme: Programme) -> None:
+    """Print what a member has."""
+    scale, zone = programme.points_scale, programme.timezone
+    table = Table(title=f"Points of {escape(found.member_id)} at {found.at:%Y-%m-%d %H:%M} UTC",
+                  title_justify="left", show_header=False)  # fmt: skip
+    table.add_column()
+    table.add_column(justify="right")
+    for what, points in (
+        ("to spend", found.active), ("waiting", found.pending), ("owed", found.owed),
+        ("spent", found.spent), ("expired", found.expired),
+    ):  # fmt: skip
+        table.add_row(what, written(points, scale))
+    if found.expires_at is not None:
+        day = local_date(found.expires_at, zone)
+        table.add_row(f"expiring on {day}", written(found.expiring, scale))
+    console.print(table)
+
+
+def show_postings(console: Console, found: Sequence[Posting], programme: Programme) -> None:
+    """Print postings, the newest first."""
+    scale = programme.points_scale
+    table = Table(title_justify="left")
+    for heading in ("no", "recorded (UTC)", "kind", "posting_id"):
+        table.add_column(heading)
+    for heading in ("points", "waiting", "balance"):
+        table.add_column(heading, justify="right")
+    for heading in ("expires on", "tier", "why"):
+        table.add_column(heading)
+    for posting in found:
+        why = posting.order_key or posting.reverses or posting.reason or ""
+        ends = posting.expires_at
+        table.add_row(
+            str(posting.posting_no), f"{posting.recorded_at:%Y-%m-%d %H:%M}", posting.kind,
+            escape(posting.posting_id), written(posting.active, scale),
+            written(posting.pending, scale), written(posting.balance, scale),
+            "" if ends is None else str(local_date(ends, programme.timezone)),
+            escape(posting.tier or ""), escape(why),
+        )  # fmt: skip
+    console.print(table)
+
+
+def show_tier(console: Console, found: TierStatus, programme: Programme) -> None:
+    """Print where a member stands."""
+
+    def amount(number: int) -> str:
+        if found.measure == "cents":
+            return money(number, programme.currency)
+        if found.measure == "points":
+            return f"{written(number, programme.points_scale)} points"
+        return f"{number:,} {found.measure}"
+
+    said = [f"{found.member_id} is {found.tier}" + (f" since {found.since}" if found.since else "")]
+    said.append(f"counted from {found.window_start} to before {found.window_end}: "
+                f"{amount(found.amount)}")  # fmt: skip
+    if found.to_next is not None:
+        said.append(f"{amount(found.to_next)} more for {found.next_tier}")
+    if found.to_retain:
+        said.append(
+            f"{amount(found.to_retain)} more by then to keep {found.tier}, else "
+            f"{found.after_window}"
+        )
+    if found.grace_until is not None:
+        said.append(f"held by grace until {found.grace_until}")
+    said.append(f"benefits: {', '.join(found.benefits) or 'none'}")
+    said += [f"  {step.since or 'from the beginning'}: {step.tier}" for step in found.history]
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def show_rules(console: Console, rulebook: Rulebook) -> None:
+    """Print the versions of the rules."""
+    if not rulebook.versions:
+        console.print("no rules were adopted yet: perennial points rules --example prints a file")
+    for rules in rulebook.versions:
+        file = rules.file
+        tiers = "no tiers" if file.tiers is None else f"{len(file.tiers.level)} tiers"
+        console.print(
+            f"{file.version}: from {file.valid_from}; {file.earn.points} points for each "
+            f"{file.earn.unit} of {file.earn.by}, {len(file.factor)} factors, "
+            f"{len(file.multiplier)} multipliers, {len(file.behaviour)} behaviours, {tiers}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def show_earnings(console: Console, done: Earnings) -> None:
+    """Print what the earning job did."""
+    console.print(
+        f"{done.lines:,} lines earned {done.postings:,} postings, {done.refusals:,} were refused"
+    )
+    for said in done.refused:
+        console.print(said, markup=False, soft_wrap=True)
+
+
+def show_earned(console: Console, earned: Earned, programme: Programme) -> None:
+    """Print what an order would earn."""
+    scale = programme.points_scale
+    console.print(f"{written(earned.points, scale)} points; nothing was posted")
+    for fired in earned.fired:
+        console.print(f"  {fired.rule}: x {float(fired.factor):g}", markup=False)
+
+
+def show_expiring(console: Console, found: Iterable[Expiring], programme: Programme) -> None:
+    """Print whose points are about to expire, the first hundred."""
+    table = Table(title="About to expire", title_justify="left")
+    table.add_column("member")
+    table.add_column("expires on")
+    table.add_column("points", justify="right")
+    more = 0
+    for row in found:
+        if table.row_count == 100:
+            more += 1
+            continue
+        day = local_date(row.expires_at, programme.timezone)
+        table.add_row(escape(row.member_id), str(day), written(row.points, programme.points_scale))
+    console.print(table)
+    if more:
+        console.print(f"and {more:,} more: --out remind.csv writes them all")
+
+
+def write_expiring(path: Path, found: Iterable[Expiring], scale: int) -> int:
+    """Write whose points are about to expire as CSV; return how many rows.
+
+    Raises
+    ------
+    InputRefused : if the place cannot be written to or is not a .csv file.
+    """
+    exports.check(path, (".csv",))
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["member_id", "expires_at", "points", "points_scale"])
+        for row in found:
+            count += 1
+            writer.writerow([row.member_id, row.expires_at.isoformat(), row.points, scale])
+    return count
+
+
+def read_order(path: Path) -> tuple[datetime, list[Line]]:
+    """Read an order written as JSON, as `POST /v1/loyalty/simulate` takes it.
+
+    Raises
+    ------
+    InputRefused : naming the key that cannot be used.
+    """
+    try:
+        asked = TypeAdapter(SimulationRequest).validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputRefused(f"{path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise InputRefused(
+            f"{path}: {key}: {in_words(fault)}. Nothing was posted. Write for example "
+            + json.dumps(_EXAMPLE)
+        ) from error
+    lines = [
+        Line(line.line_no, line.net_cents, line.quantity, line.product_id, line.category,
+             line.channel, line.numbers)
+        for line in asked.lines
+    ]  # fmt: skip
+    return asked.occurred_at, lines
+
+
+_EXAMPLE: dict[str, Any] = {
+    "occurred_at": "2018-03-08T17:30:00Z",
+    "lines": [{"line_no": "1", "net_cents": 1250, "category": "PRODUCE"}],
+}
+
+
+def show_demo(console: Console, done: Demo) -> None:
+    """Print a year of points, and whether SQL says the same."""
+    console.print(
+        f"{done.first} to {done.last}: {done.orders:,} orders of {done.members:,} members"
+    )
+    kinds = Table(title="Postings", title_justify="left")
+    kinds.add_column("kind")
+    kinds.add_column("postings", justify="right")
+    kinds.add_column("points", justify="right")
+    for kind, count, points in done.postings:
+        kinds.add_row(kind, f"{count:,}", written(points, SCALE))
+    console.print(kinds)
+    console.print("tiers: " + ", ".join(f"{count:,} {tier}" for tier, count in done.tiers))
+    sums = Table(title="The ledger beside sums of the purchases in SQL", title_justify="left")
+    sums.add_column("points")
+    for heading in ("ledger", "SQL", "members who differ"):
+        sums.add_column(heading, justify="right")
+    for row in done.compared:
+        sums.add_row(
+            row.what, written(row.ledger, SCALE), written(row.recomputed, SCALE),
+            f"{row.differ:,}",
+        )  # fmt: skip
+    console.print(sums)
+    console.print(f"laws of the ledger: {done.violations} violations")
