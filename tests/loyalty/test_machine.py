@@ -270,7 +270,7 @@ def test_random_histories_end_as_the_naive_ledger_says(database: Database) -> No
 
 @pytest.mark.slow
 def test_many_random_histories_end_as_the_naive_ledger_says(database: Database) -> None:
-    run(database, examples=400, steps=40)
+    run(database, examples=150, steps=40)
 
 
 def _latest_first(account: Account) -> list[Lot]:
