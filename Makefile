@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-models bench-scale notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-scale notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,13 +89,16 @@ licences: setup ## Refuse a run-time dependency under the GPL or AGPL
 
 licenses: licences
 
-bench: bench-features bench-tags ## Run every benchmark
+bench: bench-features bench-tags bench-points ## Run every benchmark
 
 bench-features: setup ## Time features on 1, 10 and 40 copies of Complete Journey (COPIES="1 10")
 	$(BIN)/python -m experiments.bench_features --copies $(COPIES)
 
 bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundred thousand members
 	$(BIN)/python -m experiments.bench_tags
+
+bench-points: setup ## Time postings beside TPC-B, balances, and expiry at size (ONLY="sqlite balance")
+	$(BIN)/python -m experiments.bench_points $(if $(ONLY),--only $(ONLY))
 
 bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
 	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")

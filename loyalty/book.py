@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, Table, delete, func, select
 
+from loyalty import statements
 from loyalty.account import (
     DESTINATION,
     ORIGIN,
@@ -49,7 +49,6 @@ from loyalty.tables import (
     ENTRIES,
     LOTS,
     MEMBER_DAYS,
-    OPEN_LOTS,
     POSTINGS,
 )
 from loyalty.terms import Terms
@@ -79,7 +78,8 @@ class Book:
         self._accounts: dict[str, Account] = {}
         self._opened: set[str] = set()
         self._days: dict[str, dict[date, Qualifying]] = {}
-        self._changed_days: set[tuple[str, date]] = set()
+        # What days counted in this book and is not written yet.
+        self._counted: dict[tuple[str, date], Qualifying] = {}
         # By posting_id: what was posted, None where nothing was.
         self._posted: dict[str, Posting | None] = {}
         self._rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
@@ -91,8 +91,8 @@ class Book:
         self._load_accounts(wanted)
         missing = sorted(set(wanted) & set(opens) - self._accounts.keys())
         if missing:
-            self._connection.execute(
-                _dialect(self._connection).insert(ACCOUNTS).on_conflict_do_nothing(),
+            statements.open_accounts(
+                self._connection,
                 [account_row(Account(member_id, self.now)) for member_id in missing],
             )
             # Another transaction may have opened one meanwhile: what it wrote is what we lock.
@@ -108,7 +108,6 @@ class Book:
             (request.member_id for request in requests if _opens(request)),
         )
         self.look_up([request.posting_id for request in requests])
-        self._load_days([request.member_id for request in requests if request.qualifying])
 
     def post(self, request: Request, *, ours: bool = False) -> Posting:
         """Carry out one request, or return what came of it the first time.
@@ -196,12 +195,12 @@ class Book:
 
     def write(self) -> None:
         """Append the rows, bring the sums up to date; the book can go on."""
-        self._insert(POSTINGS)
+        self._append_rows(POSTINGS)
         if self._new_lots:
             rows = [lot_row(member_id, lot) for member_id, lot in self._new_lots]
-            self._connection.execute(insert(LOTS), rows)
-        self._insert(ENTRIES)
-        self._insert(ALLOCATIONS)
+            statements.append(self._connection, LOTS, rows)
+        self._append_rows(ENTRIES)
+        self._append_rows(ALLOCATIONS)
         self._write_lots({(member_id, lot.lot_no) for member_id, lot in self._new_lots})
         self._new_lots.clear()
         self._write_accounts()
@@ -443,27 +442,24 @@ class Book:
     def _count(self, member_id: str, day: date, qualifying: Qualifying) -> None:
         if not any(qualifying.amounts):
             return
-        self._load_days([member_id])
-        days = self._days[member_id]
-        days[day] = days.get(day, Qualifying()) + qualifying
-        self._changed_days.add((member_id, day))
+        key = (member_id, day)
+        self._counted[key] = self._counted.get(key, Qualifying()) + qualifying
+        if member_id in self._days:
+            days = self._days[member_id]
+            days[day] = days.get(day, Qualifying()) + qualifying
 
     # --- reading
 
     def _load_accounts(self, members: list[str]) -> None:
         for some in _parts(members):
-            query = select(ACCOUNTS).where(ACCOUNTS.c.member_id.in_(some))
-            # Always in this order: two books that want the same accounts cannot block each other.
-            for row in self._connection.execute(
-                query.order_by(ACCOUNTS.c.member_id).with_for_update()
-            ):
+            for row in self._connection.execute(statements.LOCKED_ACCOUNTS, {"members": some}):
                 self._accounts[row.member_id] = account_of(row)
 
     def _load_lots(self, account: Account) -> None:
         if account.loaded:
             return
-        mine = LOTS.c.member_id == account.member_id
-        for row in self._connection.execute(select(LOTS).where(mine, OPEN_LOTS)):
+        mine = {"member_id": account.member_id}
+        for row in self._connection.execute(statements.OPEN_LOTS_OF, mine):
             self._seen(account, row)
         account.loaded = True
 
@@ -475,18 +471,18 @@ class Book:
         wanted = [member for member in members if member not in self._days]
         for some in _parts(list(dict.fromkeys(wanted))):
             self._days.update({member: {} for member in some})
-            for row in self._connection.execute(
-                select(MEMBER_DAYS).where(MEMBER_DAYS.c.member_id.in_(some))
-            ):
-                self._days[row.member_id][row.day] = qualifying_of(row)
+            for (member_id, day), qualifying in self._counted.items():
+                if member_id in some:
+                    self._days[member_id][day] = qualifying
+            for row in self._connection.execute(statements.DAYS_OF, {"members": some}):
+                days = self._days[row.member_id]
+                days[row.day] = qualifying_of(row) + days.get(row.day, Qualifying())
 
     def look_up(self, posting_ids: Sequence[str]) -> None:
         """Read the postings of many ids at once, those that there are."""
         for some in _parts([each for each in posting_ids if each not in self._posted]):
             self._posted.update(dict.fromkeys(some))
-            for row in self._connection.execute(
-                select(POSTINGS).where(POSTINGS.c.posting_id.in_(some))
-            ):
+            for row in self._connection.execute(statements.POSTINGS_OF_IDS, {"ids": some}):
                 self._posted[row.posting_id] = posting_of(row)
 
     def find(self, posting_id: str) -> Posting | None:
@@ -496,10 +492,8 @@ class Book:
 
     # --- writing
 
-    def _insert(self, table: Table) -> None:
-        rows = self._rows.pop(table, None)
-        if rows:
-            self._connection.execute(insert(table), rows)
+    def _append_rows(self, table: Table) -> None:
+        statements.append(self._connection, table, self._rows.pop(table, ()))
 
     def _write_lots(self, new: set[tuple[str, int]]) -> None:
         changed = [
@@ -508,13 +502,14 @@ class Book:
             for lot_no in sorted(account.touched)
             if (account.member_id, lot_no) not in new
         ]
-        _update(self._connection, LOTS, changed)
+        statements.change(self._connection, LOTS, changed)
         for account in self._accounts.values():
             account.touched.clear()
 
     def _write_accounts(self) -> None:
         posted = [account for account in self._accounts.values() if account.postings]
-        _update(self._connection, ACCOUNTS, [account_row(account) for account in posted])
+        rows = [account_row(account) for account in posted]
+        statements.change(self._connection, ACCOUNTS, rows)
         # An account opened for a request that was then refused was never there.
         refused = [
             member_id for member_id in self._opened if not self._accounts[member_id].postings
@@ -526,34 +521,17 @@ class Book:
         self._opened.clear()
 
     def _write_days(self) -> None:
-        if not self._changed_days:
-            return
         rows = [
             {"member_id": member_id, "day": day,
-             **dict(zip(MEASURES, self._days[member_id][day].amounts, strict=True))}
-            for member_id, day in sorted(self._changed_days)
+             **dict(zip(MEASURES, qualifying.amounts, strict=True))}
+            for (member_id, day), qualifying in sorted(self._counted.items(), key=_by_day)
         ]  # fmt: skip
-        upsert(self._connection, MEMBER_DAYS, rows)
-        self._changed_days.clear()
+        statements.add_up(self._connection, MEMBER_DAYS, rows)
+        self._counted.clear()
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Write rows of a table: new ones, and those of known keys with what they hold now."""
-    if not rows:
-        return
-    fresh = _dialect(connection).insert(table)
-    keys = [column.name for column in table.primary_key]
-    connection.execute(
-        fresh.on_conflict_do_update(
-            index_elements=keys,
-            set_={name: fresh.excluded[name] for name in rows[0] if name not in keys},
-        ),
-        rows,
-    )
-
-
-def _dialect(connection: Connection) -> Any:
-    return sqlite if connection.dialect.name == "sqlite" else postgresql
+def _by_day(counted: tuple[tuple[str, date], Qualifying]) -> tuple[str, date]:
+    return counted[0]
 
 
 def _opens(request: Request) -> bool:
@@ -576,18 +554,3 @@ def _change(entries: Sequence[Entry], purse: str) -> int:
 
 def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
     return (values[n : n + _AT_ONCE] for n in range(0, len(values), _AT_ONCE))
-
-
-def _update(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    keys = [column.name for column in table.primary_key]
-    connection.execute(
-        update(table)
-        .where(*(table.c[name] == bindparam(f"its_{name}") for name in keys))
-        .values({name: bindparam(name) for name in rows[0] if name not in keys}),
-        [
-            {(f"its_{name}" if name in keys else name): value for name, value in row.items()}
-            for row in rows
-        ],
-    )

@@ -13,14 +13,15 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, select
 
 from loyalty.account import Qualifying
-from loyalty.book import Book, upsert
+from loyalty.book import Book
 from loyalty.earning import Earned, Line, behaviour_earns, order_earns
 from loyalty.errors import Malformed, PostingRefused
 from loyalty.postings import Posting, Request, check_limits, check_member, digest
 from loyalty.rulebook import Rulebook
+from loyalty.statements import append, upsert
 from loyalty.tables import (
     ORDER_ID_LENGTH_MAX,
     ORDER_LINES,
@@ -242,8 +243,7 @@ class _Orders:
             known[line_key] = fingerprint
             touched[purchase.counts_for] = None
             rows.append(_line_row(purchase, fingerprint))
-        if rows:
-            self._connection.execute(insert(ORDER_LINES), rows)
+        append(self._connection, ORDER_LINES, rows)
         changed = [orders[key] for key in touched]
         for order in sorted(changed, key=lambda order: (order.occurred_at, order.key)):
             self._reckon(order)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from loyalty.account import Account, Draft, Lot
 from loyalty.book import Book
@@ -167,13 +167,25 @@ def _balance_now(connection: Connection, terms: Terms, member_id: str, now: date
             lot.lot_no: lot_of(lot) for lot in connection.execute(select(LOTS).where(mine))
         }
         return _shown(terms, _by_the_clock(account, now), now)
-    # Whatever else she has, only the lots that expire next are read.
+    # Whatever else she has, only what expires next is read, and of it only the sum.
     spendable = and_(mine, LOTS.c.remaining > 0)
     ends_next = select(func.min(LOTS.c.ends_at)).where(spendable).scalar_subquery()
-    soonest = select(LOTS).where(spendable, or_(LOTS.c.ends_at == ends_next, LOTS.c.idle))
-    account.lots = {lot.lot_no: lot_of(lot) for lot in connection.execute(soonest)}
-    account.loaded = True
-    return _shown(terms, account, now)
+    query = select(LOTS.c.ends_at, func.min(LOTS.c.expires_at), func.sum(LOTS.c.remaining))
+    ends = [
+        (end, told or end, int(points))
+        for end, told, points in connection.execute(
+            query.where(spendable, LOTS.c.ends_at == ends_next).group_by(LOTS.c.ends_at)
+        )
+    ]
+    if account.idle_at is not None:
+        idle = connection.execute(
+            select(func.sum(LOTS.c.remaining)).where(spendable, LOTS.c.idle)
+        ).scalar()
+        ends += [(account.idle_at, account.idle_at, int(idle))] if idle else []
+    first = min((end for end, _, _ in ends), default=None)
+    return _told(
+        terms, account, now, [(told, points) for end, told, points in ends if end == first]
+    )
 
 
 def _balance_then(connection: Connection, terms: Terms, member_id: str, at: datetime) -> Balance:
@@ -249,11 +261,20 @@ def _shown(terms: Terms, account: Account, at: datetime) -> Balance:
         (end, lot) for lot in account.open_lots()
         if lot.remaining and (end := account.end_of(lot)) is not None
     ]  # fmt: skip
-    soonest = [lot for end, lot in ending if end == ending[0][0]]
-    told = None if not soonest else account.idle_at if soonest[0].idle else soonest[0].expires_at
-    negative = terms.spent_points == "negative"
+    soonest = [
+        (end if lot.idle else lot.expires_at or end, lot.remaining)
+        for end, lot in ending if end == ending[0][0]
+    ]  # fmt: skip
+    return _told(terms, account, at, soonest)
+
+
+def _told(
+    terms: Terms, account: Account, at: datetime, soonest: Sequence[tuple[datetime, int]]
+) -> Balance:
+    """Return what a member is told; `soonest` is what expires next: when, and how many."""
+    active = account.active if terms.spent_points == "negative" else max(0, account.active)
     return Balance(
-        account.member_id, at, account.active if negative else max(0, account.active),
-        account.pending, account.owed, account.spent, account.expired, told,
-        sum(lot.remaining for lot in soonest),
+        account.member_id, at, active, account.pending, account.owed, account.spent,
+        account.expired, soonest[0][0] if soonest else None,
+        sum(points for _, points in soonest),
     )  # fmt: skip

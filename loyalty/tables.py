@@ -29,6 +29,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -159,13 +160,14 @@ LOTS = Table(
     ),
     CheckConstraint("points = waiting + remaining + spent + expired + reversed", name="sum"),
 )
+# Holds all that a balance needs of lots, so that no lot is read for it.
 Index(
-    "lots_open", LOTS.c.member_id, LOTS.c.ends_at,
+    "lots_open", LOTS.c.member_id, LOTS.c.ends_at, LOTS.c.remaining, LOTS.c.expires_at,
     sqlite_where=text("waiting + remaining > 0"),
     postgresql_where=text("waiting + remaining > 0"),
 )  # fmt: skip
-# As the index says it, so that the database sees that it fits.
-OPEN_LOTS = LOTS.c.waiting + LOTS.c.remaining > 0
+# Word for word as the index has it, the number too: else the database does not see that it fits.
+OPEN_LOTS = LOTS.c.waiting + LOTS.c.remaining > literal_column("0")
 ALLOCATIONS = Table(
     "allocations",
     metadata,

@@ -99,7 +99,11 @@ def upgrade() -> None:
     )
     left = sa.text("waiting + remaining > 0")
     op.create_index(
-        "lots_open", "lots", ["member_id", "ends_at"], sqlite_where=left, postgresql_where=left
+        "lots_open",
+        "lots",
+        ["member_id", "ends_at", "remaining", "expires_at"],
+        sqlite_where=left,
+        postgresql_where=left,
     )
     op.create_table(
         "allocations",

@@ -1,0 +1,24 @@
+"""The history of the database ends where the tables of the code begin."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from loyalty.tables import metadata
+from programme import migrations
+from programme.database import Database
+
+
+def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_revision_the_code_expects_is_the_last_of_the_history() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations.__path__[0]))
+
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
