@@ -218,8 +218,9 @@ def _judged(error: DBAPIError, undone: str) -> Exception:
         or "database is locked" in said
         or "database is busy" in said
     ):
+        why = " ".join(str(error.orig).split())
         return Busy(
-            f"The database is busy or away: {error.orig}. {undone} Try again in a few seconds; "
+            f"The database is busy or away: {why}. {undone} Try again in a few seconds; "
             "a request with the same id is carried out once."
         )
     if _state(error) == _DISK_FULL or "disk is full" in said:

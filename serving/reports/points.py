@@ -57,7 +57,7 @@ def show_postings(console: Console, found: Sequence[Posting], programme: Program
     scale = programme.points_scale
     table = Table(title_justify="left")
     for heading in ("no", "recorded (UTC)", "kind", "posting_id"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")  # an id that is cut cannot be reversed
     for heading in ("points", "waiting", "balance"):
         table.add_column(heading, justify="right")
     for heading in ("expires on", "tier", "why"):
