@@ -268,7 +268,7 @@ def verify(home: HomeOption = None) -> None:
 def feed(home: HomeOption = None) -> None:
     """Bring new postings into the lake, where features read them."""
     from features.ingest import ingest
-    from loyalty.orders import remember
+    from loyalty.intake import remember
     from serving.points_feed import FEED, LedgerFeed
     from serving.reports.terminal import show_ingested
 

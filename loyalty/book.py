@@ -5,15 +5,10 @@ looks at anything; what it decides is therefore still true when it is written. M
 one book: their accounts are read together and their rows are written together.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, select
-
-from loyalty import statements
 from loyalty.account import (
     DESTINATION,
     ORIGIN,
@@ -21,7 +16,6 @@ from loyalty.account import (
     Draft,
     Entry,
     Kind,
-    Lot,
     Qualifying,
 )
 from loyalty.errors import (
@@ -32,26 +26,10 @@ from loyalty.errors import (
     UnknownPosting,
 )
 from loyalty.lasting import Life, idle_end, life
+from loyalty.pages import Pages
 from loyalty.postings import Posting, Request, check, check_limits
-from loyalty.rows import (
-    MEASURES,
-    account_of,
-    account_row,
-    lot_of,
-    lot_row,
-    posting_of,
-    posting_row,
-    qualifying_of,
-)
-from loyalty.tables import (
-    ACCOUNTS,
-    ALLOCATIONS,
-    ENTRIES,
-    LOTS,
-    MEMBER_DAYS,
-    POSTINGS,
-)
-from loyalty.terms import Terms
+from loyalty.rows import posting_row
+from loyalty.tables import ALLOCATIONS, ENTRIES, POSTINGS
 from loyalty.tiers import level_on
 from programme.calendar import local_date
 
@@ -59,47 +37,10 @@ from programme.calendar import local_date
 OPENS: tuple[Kind, ...] = ("EARN", "OPENING", "ADJUST")
 ACTIVITY: tuple[Kind, ...] = ("EARN", "REDEEM")
 RECEIVED = "#to"
-_AT_ONCE = 5_000  # values of one IN (...)
 
 
-class Book:
-    """Post requests against locked accounts, then `write` what came of them.
-
-    Parameters
-    ----------
-    connection : within a transaction that may write
-    now : our clock; a member's postings are recorded no earlier than her last one
-    """
-
-    def __init__(self, connection: Connection, terms: Terms, now: datetime) -> None:
-        self.terms = terms
-        self.now = now
-        self._connection = connection
-        self._accounts: dict[str, Account] = {}
-        self._opened: set[str] = set()
-        self._days: dict[str, dict[date, Qualifying]] = {}
-        # What days counted in this book and is not written yet.
-        self._counted: dict[tuple[str, date], Qualifying] = {}
-        # By posting_id: what was posted, None where nothing was.
-        self._posted: dict[str, Posting | None] = {}
-        self._rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
-        self._new_lots: list[tuple[str, Lot]] = []
-
-    def lock(self, members: Iterable[str], opens: Iterable[str] = ()) -> None:
-        """Lock the accounts of `members`; `opens` among them get one if they have none."""
-        wanted = sorted(set(members) - self._accounts.keys())
-        self._load_accounts(wanted)
-        missing = sorted(set(wanted) & set(opens) - self._accounts.keys())
-        if missing:
-            statements.open_accounts(
-                self._connection,
-                [account_row(Account(member_id, self.now)) for member_id in missing],
-            )
-            # Another transaction may have opened one meanwhile: what it wrote is what we lock.
-            self._load_accounts(missing)
-            self._opened.update(missing)
-        if self.terms.tiers is not None:
-            self._load_days([member for member in wanted if member in self._accounts])
+class Book(Pages):
+    """Post requests against locked accounts, then `write` what came of them."""
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Lock and read what a batch needs, in a few statements."""
@@ -193,19 +134,6 @@ class Book:
         """Return a member's birthday as MM-DD, if she told it."""
         return self._accounts[member_id].birthday
 
-    def write(self) -> None:
-        """Append the rows, bring the sums up to date; the book can go on."""
-        self._append_rows(POSTINGS)
-        if self._new_lots:
-            rows = [lot_row(member_id, lot) for member_id, lot in self._new_lots]
-            statements.append(self._connection, LOTS, rows)
-        self._append_rows(ENTRIES)
-        self._append_rows(ALLOCATIONS)
-        self._write_lots({(member_id, lot.lot_no) for member_id, lot in self._new_lots})
-        self._new_lots.clear()
-        self._write_accounts()
-        self._write_days()
-
     # --- what each kind does
 
     def _grant(self, request: Request) -> Posting:
@@ -293,40 +221,15 @@ class Book:
 
     def _take_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
         self._load_lots(account)
-        found = self._connection.execute(
-            select(LOTS).where(
-                LOTS.c.member_id == account.member_id, LOTS.c.posting_no == original.posting_no
-            )
-        )
-        granted = [self._seen(account, row) for row in found]
+        granted = self._granted_by(account, original)
         account.take_back(
-            draft, sorted(granted, key=lambda lot: lot.lot_no), points, ORIGIN[original.kind],
+            draft, granted, points, ORIGIN[original.kind],
             forgive=self.terms.spent_points == "forgiven",
         )  # fmt: skip
 
     def _give_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
         self._load_lots(account)
-        mine = ALLOCATIONS.c.member_id == account.member_id
-        of_original = ALLOCATIONS.c.posting_no == original.posting_no
-        reversals = select(POSTINGS.c.posting_no).where(
-            POSTINGS.c.reverses == original.posting_id, POSTINGS.c.member_id == account.member_id
-        )
-        taken: dict[int, int] = {}
-        for row in self._connection.execute(
-            select(ALLOCATIONS).where(mine, of_original).order_by(ALLOCATIONS.c.allocation_no)
-        ):
-            taken[row.lot_no] = taken.get(row.lot_no, 0) + row.points
-        for row in self._connection.execute(
-            select(ALLOCATIONS).where(
-                mine, ALLOCATIONS.c.posting_no.in_(reversals), ALLOCATIONS.c.source == "spent"
-            )
-        ):
-            taken[row.lot_no] -= row.points
-        found = self._connection.execute(
-            select(LOTS).where(LOTS.c.member_id == account.member_id, LOTS.c.lot_no.in_(taken))
-        )
-        lots = {row.lot_no: self._seen(account, row) for row in found}
-        outstanding = [(lots[lot_no], left) for lot_no, left in taken.items() if left]
+        outstanding = self._taken_by(account, original)
         account.give_back(draft, outstanding, points, DESTINATION[original.kind])
 
     def _can_spend(self, account: Account, request: Request) -> int:
@@ -354,22 +257,6 @@ class Book:
                 "which stands. Nothing was posted. Reverse what was posted first, or ADJUST."
             )
         return original
-
-    def _reversed_so_far(self, original: Posting) -> int:
-        """Return how much of a posting was reversed: what its reversals took from the books."""
-        found = self._connection.execute(
-            select(func.sum(ENTRIES.c.points))
-            .join(
-                POSTINGS,
-                (POSTINGS.c.member_id == ENTRIES.c.member_id)
-                & (POSTINGS.c.posting_no == ENTRIES.c.posting_no),
-            )
-            .where(
-                POSTINGS.c.reverses == original.posting_id,
-                POSTINGS.c.member_id == original.member_id,
-            )
-        ).scalar()
-        return int(found or 0)
 
     def _taken_away(
         self, request: Request, original: Posting, points: int, left: int
@@ -448,91 +335,6 @@ class Book:
             days = self._days[member_id]
             days[day] = days.get(day, Qualifying()) + qualifying
 
-    # --- reading
-
-    def _load_accounts(self, members: list[str]) -> None:
-        for some in _parts(members):
-            for row in self._connection.execute(statements.LOCKED_ACCOUNTS, {"members": some}):
-                self._accounts[row.member_id] = account_of(row)
-
-    def _load_lots(self, account: Account) -> None:
-        if account.loaded:
-            return
-        mine = {"member_id": account.member_id}
-        for row in self._connection.execute(statements.OPEN_LOTS_OF, mine):
-            self._seen(account, row)
-        account.loaded = True
-
-    def _seen(self, account: Account, row: Row[Any]) -> Lot:
-        """Return the lot as it is now: what was read may have changed since, in this book."""
-        return account.lots.setdefault(row.lot_no, lot_of(row))
-
-    def _load_days(self, members: Sequence[str]) -> None:
-        wanted = [member for member in members if member not in self._days]
-        for some in _parts(list(dict.fromkeys(wanted))):
-            self._days.update({member: {} for member in some})
-            for (member_id, day), qualifying in self._counted.items():
-                if member_id in some:
-                    self._days[member_id][day] = qualifying
-            for row in self._connection.execute(statements.DAYS_OF, {"members": some}):
-                days = self._days[row.member_id]
-                days[row.day] = qualifying_of(row) + days.get(row.day, Qualifying())
-
-    def look_up(self, posting_ids: Sequence[str]) -> None:
-        """Read the postings of many ids at once, those that there are."""
-        for some in _parts([each for each in posting_ids if each not in self._posted]):
-            self._posted.update(dict.fromkeys(some))
-            for row in self._connection.execute(statements.POSTINGS_OF_IDS, {"ids": some}):
-                self._posted[row.posting_id] = posting_of(row)
-
-    def find(self, posting_id: str) -> Posting | None:
-        """Return the posting of that id, if there is one."""
-        self.look_up([posting_id])
-        return self._posted[posting_id]
-
-    # --- writing
-
-    def _append_rows(self, table: Table) -> None:
-        statements.append(self._connection, table, self._rows.pop(table, ()))
-
-    def _write_lots(self, new: set[tuple[str, int]]) -> None:
-        changed = [
-            lot_row(account.member_id, account.lots[lot_no])
-            for account in self._accounts.values()
-            for lot_no in sorted(account.touched)
-            if (account.member_id, lot_no) not in new
-        ]
-        statements.change(self._connection, LOTS, changed)
-        for account in self._accounts.values():
-            account.touched.clear()
-
-    def _write_accounts(self) -> None:
-        posted = [account for account in self._accounts.values() if account.postings]
-        rows = [account_row(account) for account in posted]
-        statements.change(self._connection, ACCOUNTS, rows)
-        # An account opened for a request that was then refused was never there.
-        refused = [
-            member_id for member_id in self._opened if not self._accounts[member_id].postings
-        ]
-        for some in _parts(sorted(refused)):
-            self._connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.member_id.in_(some)))
-        for member_id in refused:
-            del self._accounts[member_id]
-        self._opened.clear()
-
-    def _write_days(self) -> None:
-        rows = [
-            {"member_id": member_id, "day": day,
-             **dict(zip(MEASURES, qualifying.amounts, strict=True))}
-            for (member_id, day), qualifying in sorted(self._counted.items(), key=_by_day)
-        ]  # fmt: skip
-        statements.add_up(self._connection, MEMBER_DAYS, rows)
-        self._counted.clear()
-
-
-def _by_day(counted: tuple[tuple[str, date], Qualifying]) -> tuple[str, date]:
-    return counted[0]
-
 
 def _opens(request: Request) -> bool:
     return request.kind in OPENS and (request.points or 0) >= 0
@@ -550,7 +352,3 @@ def _change(entries: Sequence[Entry], purse: str) -> int:
     return sum(
         entry.points * ((entry.target == purse) - (entry.source == purse)) for entry in entries
     )
-
-
-def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[n : n + _AT_ONCE] for n in range(0, len(values), _AT_ONCE))

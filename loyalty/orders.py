@@ -1,4 +1,4 @@
-"""Purchases and behaviours become earnings, once, whichever way and however often they come.
+"""Purchases become earnings, once, whichever way and however often they come.
 
 The order is what earns. Its lines are kept: when a line comes late, or goods of it are returned,
 the order is reckoned again with all its lines by the rules it first earned under, and the
@@ -13,22 +13,21 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from loyalty.account import Qualifying
 from loyalty.book import Book
-from loyalty.earning import Earned, Line, behaviour_earns, order_earns
+from loyalty.earning import Earned, Line, order_earns
 from loyalty.errors import Malformed, PostingRefused
-from loyalty.postings import Posting, Request, check_limits, check_member, digest
+from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
+from loyalty.postings import Request, check_limits, check_member, digest
 from loyalty.rulebook import Rulebook
 from loyalty.statements import append, upsert
 from loyalty.tables import (
     ORDER_ID_LENGTH_MAX,
     ORDER_LINES,
     ORDERS,
-    POSTINGS,
     SOURCE_LENGTH_MAX,
-    WATERMARKS,
 )
 from programme.calendar import local_date
 from programme.database import Database
@@ -60,48 +59,6 @@ class Purchase:
         return self.source, self.returns_order_id or self.order_id
 
 
-@dataclass(frozen=True)
-class Event:
-    """One thing a member did, besides buying."""
-
-    source: str
-    event_id: str
-    member_id: str
-    occurred_at: datetime
-    kind: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What could not be taken, and why; nothing of it was posted.
-
-    Attributes
-    ----------
-    index : its place in the batch, from 0
-    """
-
-    index: int
-    key: str
-    refused: PostingRefused
-
-
-@dataclass
-class Taken:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    postings : in order
-    known : lines or events that had come before
-    refusals : each with the order and line, or event, it is about
-    """
-
-    postings: list[Posting] = field(default_factory=list)
-    known: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
-
-
 def take_purchases(
     database: Database,
     rulebook: Rulebook,
@@ -120,7 +77,7 @@ def take_purchases(
 
     def work(connection: Connection) -> Taken:
         taken = take_purchases_on(connection, rulebook, purchases, now=now)
-        _remember(connection, watermark)
+        note(connection, watermark)
         return taken
 
     return database.write(work)
@@ -136,38 +93,6 @@ def take_purchases_on(
     return taken
 
 
-def take_events(
-    database: Database,
-    rulebook: Rulebook,
-    events: Sequence[Event],
-    *,
-    now: datetime,
-    watermark: tuple[str, str] | None = None,
-) -> Taken:
-    """Let behaviours earn, in one transaction; see `take_purchases`."""
-
-    def work(connection: Connection) -> Taken:
-        book = Book(connection, rulebook.terms(now), now)
-        taken = _take_events(connection, rulebook, book, events)
-        book.write()
-        _remember(connection, watermark)
-        return taken
-
-    return database.write(work)
-
-
-def position(database: Database, feed: str) -> str | None:
-    """Return how far a feed was taken; None where it never was."""
-    with database.read() as connection:
-        query = select(WATERMARKS.c.position).where(WATERMARKS.c.feed == feed)
-        return connection.execute(query).scalar()
-
-
-def remember(database: Database, feed: str, position: str) -> None:
-    """Remember how far a feed was taken, where nothing else is written with it."""
-    database.write(lambda connection: _remember(connection, (feed, position)))
-
-
 def simulate(
     rulebook: Rulebook,
     lines: Sequence[Line],
@@ -176,8 +101,19 @@ def simulate(
     tier: str | None = None,
     birthday: str | None = None,
 ) -> Earned:
-    """Return what an order would earn, and by which rules; nothing is posted."""
-    return order_earns(rulebook.at(occurred_at), lines, occurred_at, tier=tier, birthday=birthday)
+    """Return what an order would earn, and by which rules; nothing is posted.
+
+    Raises
+    ------
+    Malformed : if the rules know no such tier.
+    """
+    rules = rulebook.at(occurred_at)
+    if tier is not None and tier not in rules.tier_names:
+        raise Malformed(
+            f"Rules {rules.version} have no tier {tier!r:.60}. Nothing was posted. They have "
+            f"{', '.join(rules.tier_names) or 'no tiers'}."
+        )
+    return order_earns(rules, lines, occurred_at, tier=tier, birthday=birthday)
 
 
 @dataclass
@@ -353,73 +289,6 @@ class _Orders:
         return found
 
 
-def _take_events(
-    connection: Connection, rulebook: Rulebook, book: Book, events: Sequence[Event]
-) -> Taken:
-    taken = Taken()
-    sound = []
-    for index, event in enumerate(events):
-        try:
-            _check_event(event)
-            check_limits(
-                Request("EARN", "#", event.member_id, None, event.occurred_at),
-                book.terms.limits, book.now,
-            )  # fmt: skip
-        except PostingRefused as refused:
-            taken.refusals.append(Refusal(index, f"{event.source}/{event.event_id}", refused))
-        else:
-            sound.append(event)
-    members = [event.member_id for event in sound]
-    book.lock(members, members)
-    book.look_up([_event_posting(event) for event in sound])
-    times: dict[tuple[str, Any, str], int] = {}
-    for event in sorted(sound, key=lambda event: event.occurred_at):
-        posting_id = _event_posting(event)
-        if book.find(posting_id) is not None:
-            taken.known += 1
-            continue
-        rules = rulebook.at(event.occurred_at)
-        day = local_date(event.occurred_at, rules.terms.timezone)
-        key = (event.member_id, day, event.kind)
-        if key not in times:
-            times[key] = _times(connection, *key)
-        earned = behaviour_earns(
-            rules, event.kind, event.value, times_before=times[key],
-            capped_before=book.qualifying(event.member_id, day).capped_points,
-        )  # fmt: skip
-        if earned is None:
-            continue
-        times[key] += earned.points > 0
-        taken.postings.append(book.post(
-            Request(
-                "EARN", posting_id, event.member_id, earned.points, event.occurred_at,
-                reason=event.kind, qualifying=earned.qualifying,
-                order_key=f"{event.source}/{event.event_id}"[:ORDER_ID_LENGTH_MAX],
-                rule_version=rules.version,
-            ),
-            ours=True,
-        ))  # fmt: skip
-    return taken
-
-
-def _event_posting(event: Event) -> str:
-    return f"#event:{digest([event.source, event.event_id])[:40]}"
-
-
-def _times(connection: Connection, member_id: str, day: Any, kind: str) -> int:
-    """Return how often a behaviour earned on a day, as far as it is written."""
-    query = select(func.count()).where(
-        POSTINGS.c.member_id == member_id, POSTINGS.c.day == day, POSTINGS.c.reason == kind,
-        POSTINGS.c.posting_id.like("#event:%"), POSTINGS.c.qualifying_engagements > 0,
-    )  # fmt: skip
-    return int(connection.execute(query).scalar() or 0)
-
-
-def _remember(connection: Connection, watermark: tuple[str, str] | None) -> None:
-    if watermark is not None:
-        upsert(connection, WATERMARKS, [dict(zip(("feed", "position"), watermark, strict=True))])
-
-
 def _check_purchase(purchase: Purchase) -> None:
     check_member(purchase.member_id)
     for name, text, longest in (
@@ -428,8 +297,8 @@ def _check_purchase(purchase: Purchase) -> None:
         ("line_no", purchase.line.line_no, ORDER_ID_LENGTH_MAX),
         ("returns_order_id", purchase.returns_order_id or "-", ORDER_ID_LENGTH_MAX),
     ):
-        _check_text(name, text, longest)
-    _check_instant(purchase.occurred_at)
+        check_text(name, text, longest)
+    check_instant(purchase.occurred_at)
     line = purchase.line
     if isinstance(line.net_cents, bool) or not isinstance(line.net_cents, int):
         raise Malformed(f"net_cents is {line.net_cents!r:.40}, not a whole number of minor units.")
@@ -438,33 +307,7 @@ def _check_purchase(purchase: Purchase) -> None:
     if len(line.numbers) > NUMBERS_MAX:
         raise Malformed(f"A line carries {len(line.numbers)} numbers; at most {NUMBERS_MAX}.")
     for name, number in {"quantity": line.quantity, **line.numbers}.items():
-        _check_number(name, number)
-
-
-def _check_event(event: Event) -> None:
-    check_member(event.member_id)
-    _check_text("source", event.source, SOURCE_LENGTH_MAX)
-    _check_text("event_id", event.event_id, ORDER_ID_LENGTH_MAX)
-    _check_text("kind", event.kind, ORDER_ID_LENGTH_MAX)
-    _check_instant(event.occurred_at)
-    if event.value is not None:
-        _check_number("value", event.value)
-
-
-def _check_text(name: str, text: str, longest: int) -> None:
-    if not isinstance(text, str) or not 0 < len(text) <= longest or "\x00" in text:
-        raise Malformed(f"{name} is {text!r:.80}; it must be text of 1 to {longest} characters.")
-
-
-def _check_instant(moment: datetime) -> None:
-    if moment.tzinfo is None:
-        raise Malformed(f"occurred_at is {moment}, without a timezone.")
-
-
-def _check_number(name: str, number: float) -> None:
-    # NaN fails every comparison.
-    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= 1e12:
-        raise Malformed(f"{name} is {number!r:.40}, not a number within 1e12.")
+        check_number(name, number)
 
 
 def _fingerprint(purchase: Purchase) -> str:

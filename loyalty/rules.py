@@ -204,7 +204,7 @@ class Rules:
     Attributes
     ----------
     text : the file as it was written
-    per_cent : points per minor unit of currency, where orders earn by spend
+    scale, cents : decimal places of points and of the currency
     """
 
     file: RulesFile
@@ -235,6 +235,12 @@ class Rules:
         earn = self.file.earn
         unit = earn.unit.scaleb(self.cents) if earn.by == "spend" else earn.unit
         return Fraction(earn.points.scaleb(self.scale)) / Fraction(unit)
+
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        """Return the tiers, lowest first."""
+        tiers = self.file.tiers
+        return () if tiers is None else tuple(level.name for level in tiers.level)
 
     def tier_factor(self, tier: str | None) -> Fraction:
         """Return by how much a tier multiplies what an order earns."""

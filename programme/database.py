@@ -94,7 +94,10 @@ class Database:
         settings.home.mkdir(parents=True, exist_ok=True)
         database = cls(_engine(_address(settings.database_url)))
         try:
-            database.write(migrations.upgrade)
+            with database.read() as connection:
+                current = migrations.is_current(connection)
+            if not current:
+                database.write(migrations.upgrade)
         except BaseException:
             database.close()
             raise

@@ -14,7 +14,8 @@ from typing import Any
 from features import engine
 from features.lake import Lake, Manifest
 from loyalty.earning import Line
-from loyalty.orders import Purchase, Taken, position, take_purchases
+from loyalty.intake import Taken, position
+from loyalty.orders import Purchase, take_purchases
 from loyalty.rulebook import Rulebook
 from programme.database import Database
 from programme.settings import Settings

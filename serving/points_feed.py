@@ -11,7 +11,7 @@ import duckdb
 from features import contracts, engine
 from features.sources.staging import Notes, Staged, contract_columns
 from loyalty.feed import FeedRow, rows
-from loyalty.orders import position
+from loyalty.intake import position
 from programme.database import Database
 from programme.settings import Programme
 

@@ -118,9 +118,9 @@ class SimulationRequest(_Asked):
 
     occurred_at: AwareDatetime
     lines: Annotated[list[GoodsLine], Field(min_length=1, max_length=LINES_PER_REQUEST_MAX)]
-    member_id: Annotated[
-        MemberId | None, Field(description="whose tier and birthday count; null: nobody's")
-    ] = None
+    member_id: Annotated[MemberId | None, Field(description="whose tier counts; null: no tier")] = (
+        None
+    )
 
 
 class Posted(BaseModel):

@@ -1,5 +1,6 @@
 """One shape for everything that goes wrong: RFC 9457 problem details, without echoing input."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,9 @@ from starlette.responses import JSONResponse, Response
 from loyalty.errors import PostingRefused
 from programme.database import Busy, StorageFailed
 from programme.errors import InputRefused, NotReady
+
+# Below BentoML's own logger, so that it reaches the same lines of the same log.
+logger = logging.getLogger("bentoml.perennial")
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 3
@@ -118,7 +122,8 @@ def from_refusal(_: Request, error: Exception) -> Response:
         status, detail = REFUSALS[error.code]
         return problem(status, detail, code=error.code)
     if isinstance(error, Busy | StorageFailed):
-        return problem(503)  # the driver's words are for the log
+        logger.error("%s", error)  # the driver's words are for the log
+        return problem(503)
     return problem(503 if isinstance(error, NotReady) else 422, str(error))
 
 

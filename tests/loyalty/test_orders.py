@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loyalty.account import Qualifying
+from loyalty.behaviours import Event, take_events
 from loyalty.earning import order_earns
 from loyalty.errors import Malformed, OutsideLimits
-from loyalty.orders import Event, Purchase, position, take_events, take_purchases
+from loyalty.intake import position
+from loyalty.orders import Purchase, simulate, take_purchases
 from loyalty.points import balance, ledger, post
 from loyalty.postings import Request
 from loyalty.verify import verify
@@ -260,3 +262,11 @@ def test_whatever_way_lines_come_an_order_has_earned_what_they_earn_together(
     counted = [posting.qualifying for posting in known]
     assert sum(counted, Qualifying()) == earned.qualifying
     assert not verify(database, only=[member]).violations
+
+
+def test_an_order_is_tried_out_only_by_tiers_there_are() -> None:
+    lines = [purchase("o1", 100_00).line]
+
+    assert simulate(BOOK, lines, NOW, tier="gold").points == 120_00
+    with pytest.raises(Malformed, match="silver, gold, diamond"):
+        simulate(BOOK, lines, NOW, tier="platinum")

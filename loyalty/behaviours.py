@@ -1,0 +1,121 @@
+"""What members do besides buying earns once, up to the day's cap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, func, select
+
+from loyalty.book import Book
+from loyalty.earning import behaviour_earns
+from loyalty.errors import PostingRefused
+from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
+from loyalty.postings import Request, check_limits, check_member, digest
+from loyalty.rulebook import Rulebook
+from loyalty.tables import ORDER_ID_LENGTH_MAX, POSTINGS, SOURCE_LENGTH_MAX
+from programme.calendar import local_date
+from programme.database import Database
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing a member did, besides buying."""
+
+    source: str
+    event_id: str
+    member_id: str
+    occurred_at: datetime
+    kind: str
+    value: float | None = None
+
+
+def take_events(
+    database: Database,
+    rulebook: Rulebook,
+    events: Sequence[Event],
+    *,
+    now: datetime,
+    watermark: tuple[str, str] | None = None,
+) -> Taken:
+    """Let behaviours earn, in one transaction; see `orders.take_purchases`."""
+
+    def work(connection: Connection) -> Taken:
+        book = Book(connection, rulebook.terms(now), now)
+        taken = _take_events(connection, rulebook, book, events)
+        book.write()
+        note(connection, watermark)
+        return taken
+
+    return database.write(work)
+
+
+def _take_events(
+    connection: Connection, rulebook: Rulebook, book: Book, events: Sequence[Event]
+) -> Taken:
+    taken = Taken()
+    sound = []
+    for index, event in enumerate(events):
+        try:
+            _check_event(event)
+            check_limits(
+                Request("EARN", "#", event.member_id, None, event.occurred_at),
+                book.terms.limits, book.now,
+            )  # fmt: skip
+        except PostingRefused as refused:
+            taken.refusals.append(Refusal(index, f"{event.source}/{event.event_id}", refused))
+        else:
+            sound.append(event)
+    members = [event.member_id for event in sound]
+    book.lock(members, members)
+    book.look_up([_event_posting(event) for event in sound])
+    times: dict[tuple[str, date, str], int] = {}
+    for event in sorted(sound, key=lambda event: event.occurred_at):
+        posting_id = _event_posting(event)
+        if book.find(posting_id) is not None:
+            taken.known += 1
+            continue
+        rules = rulebook.at(event.occurred_at)
+        day = local_date(event.occurred_at, rules.terms.timezone)
+        key = (event.member_id, day, event.kind)
+        if key not in times:
+            times[key] = _times(connection, *key)
+        earned = behaviour_earns(
+            rules, event.kind, event.value, times_before=times[key],
+            capped_before=book.qualifying(event.member_id, day).capped_points,
+        )  # fmt: skip
+        if earned is None:
+            continue
+        times[key] += earned.points > 0
+        taken.postings.append(book.post(
+            Request(
+                "EARN", posting_id, event.member_id, earned.points, event.occurred_at,
+                reason=event.kind, qualifying=earned.qualifying,
+                order_key=f"{event.source}/{event.event_id}"[:ORDER_ID_LENGTH_MAX],
+                rule_version=rules.version,
+            ),
+            ours=True,
+        ))  # fmt: skip
+    return taken
+
+
+def _event_posting(event: Event) -> str:
+    return f"#event:{digest([event.source, event.event_id])[:40]}"
+
+
+def _times(connection: Connection, member_id: str, day: date, kind: str) -> int:
+    """Return how often a behaviour earned on a day, as far as it is written."""
+    query = select(func.count()).where(
+        POSTINGS.c.member_id == member_id, POSTINGS.c.day == day, POSTINGS.c.reason == kind,
+        POSTINGS.c.posting_id.like("#event:%"), POSTINGS.c.qualifying_engagements > 0,
+    )  # fmt: skip
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _check_event(event: Event) -> None:
+    check_member(event.member_id)
+    check_text("source", event.source, SOURCE_LENGTH_MAX)
+    check_text("event_id", event.event_id, ORDER_ID_LENGTH_MAX)
+    check_text("kind", event.kind, ORDER_ID_LENGTH_MAX)
+    check_instant(event.occurred_at)
+    if event.value is not None:
+        check_number("value", event.value)
