@@ -46,13 +46,17 @@ def change(connection: Connection, table: Table, rows: Rows) -> None:
 def upsert(connection: Connection, table: Table, rows: Rows) -> None:
     """Write rows of a table: new ones, and those of known keys with what they hold now."""
     if rows:
-        _run(connection, _upsertion(table, tuple(rows[0]), connection.dialect.name), rows)
+        _run(
+            connection, _upsertion(table, tuple(rows[0]), connection.dialect.name, adds=False), rows
+        )
 
 
 def add_up(connection: Connection, table: Table, rows: Rows) -> None:
     """Write rows of a table: new ones, and to known keys what is to be added to their numbers."""
     if rows:
-        _run(connection, _addition(table, tuple(rows[0]), connection.dialect.name), rows)
+        _run(
+            connection, _upsertion(table, tuple(rows[0]), connection.dialect.name, adds=True), rows
+        )
 
 
 def open_accounts(connection: Connection, rows: Rows) -> None:
@@ -82,23 +86,16 @@ def _change(table: Table, names: tuple[str, ...]) -> Update:
 
 
 @cache
-def _upsertion(table: Table, names: tuple[str, ...], dialect: str) -> Insert:
+def _upsertion(table: Table, names: tuple[str, ...], dialect: str, *, adds: bool) -> Insert:
     fresh = _dialect(dialect).insert(table)
     keys = _keys(table)
     statement: Insert = fresh.on_conflict_do_update(
         index_elements=keys,
-        set_={name: fresh.excluded[name] for name in names if name not in keys},
-    )
-    return statement
-
-
-@cache
-def _addition(table: Table, names: tuple[str, ...], dialect: str) -> Insert:
-    fresh = _dialect(dialect).insert(table)
-    keys = _keys(table)
-    statement: Insert = fresh.on_conflict_do_update(
-        index_elements=keys,
-        set_={name: table.c[name] + fresh.excluded[name] for name in names if name not in keys},
+        set_={
+            name: table.c[name] + fresh.excluded[name] if adds else fresh.excluded[name]
+            for name in names
+            if name not in keys
+        },
     )
     return statement
 

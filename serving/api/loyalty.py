@@ -11,7 +11,6 @@ from pydantic import AwareDatetime, BaseModel
 
 from loyalty import points, status
 from loyalty.account import Kind
-from loyalty.earning import Line
 from loyalty.errors import Malformed, UnknownMember
 from loyalty.idempotency import KEY_LENGTH_MAX, Answer, once
 from loyalty.orders import Purchase, simulate, take_purchases_on
@@ -23,7 +22,6 @@ from serving.api.loyalty_schemas import (
     AdjustmentRequest,
     BalanceAnswer,
     FiredRule,
-    GoodsLine,
     LedgerAnswer,
     Posted,
     PurchasesAnswer,
@@ -134,7 +132,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
                 ).tier
             except UnknownMember:
                 tier = None  # who has no points yet stands at the lowest
-        earned = simulate(rules, [_line(line) for line in body.lines], at, tier=tier)
+        earned = simulate(rules, [line.as_line() for line in body.lines], at, tier=tier)
         return SimulationAnswer(
             points=earned.points, base=float(earned.base),
             points_scale=desk.programme.points_scale,
@@ -190,15 +188,8 @@ def _request(kind: Kind, body: BaseModel) -> Request:
 
 def _purchase(line: Any) -> Purchase:
     return Purchase(
-        line.source, line.order_id, line.member_id, line.occurred_at, _line(line),
+        line.source, line.order_id, line.member_id, line.occurred_at, line.as_line(),
         line.returns_order_id,
-    )  # fmt: skip
-
-
-def _line(line: GoodsLine) -> Line:
-    return Line(
-        line.line_no, line.net_cents, line.quantity, line.product_id, line.category,
-        line.channel, line.numbers,
     )  # fmt: skip
 
 

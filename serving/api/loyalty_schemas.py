@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from loyalty.earning import Line
 from loyalty.tables import (
     MEMBER_ID_LENGTH_MAX,
     ORDER_ID_LENGTH_MAX,
@@ -53,6 +54,13 @@ class GoodsLine(_Asked):
     ] = None
     channel: Name | None = None
     numbers: Annotated[dict[Name, Number], Field(max_length=50)] = {}
+
+    def as_line(self) -> Line:
+        """Return it as the ledger takes it."""
+        return Line(
+            self.line_no, self.net_cents, self.quantity, self.product_id, self.category,
+            self.channel, self.numbers,
+        )  # fmt: skip
 
 
 class PurchaseLine(GoodsLine):

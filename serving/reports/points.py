@@ -189,12 +189,7 @@ def read_order(path: Path) -> tuple[datetime, list[Line]]:
             f"{path}: {key}: {in_words(fault)}. Nothing was posted. Write for example "
             + json.dumps(_EXAMPLE)
         ) from error
-    lines = [
-        Line(line.line_no, line.net_cents, line.quantity, line.product_id, line.category,
-             line.channel, line.numbers)
-        for line in asked.lines
-    ]  # fmt: skip
-    return asked.occurred_at, lines
+    return asked.occurred_at, [line.as_line() for line in asked.lines]
 
 
 _EXAMPLE: dict[str, Any] = {
