@@ -42,7 +42,7 @@ from programme.settings import Settings
 NOW = datetime(2018, 1, 1, 12, tzinfo=UTC)
 TERMS = Terms("UTC", lasting=Lasting("days", 365))
 PARTS = ("postgresql", "sqlite", "balance", "expiry")
-CONNECTIONS, ROUNDS, SECONDS = 4, 3, 5.0
+CONNECTIONS, ROUNDS, SECONDS, READY_SECONDS = 4, 5, 5.0, 8.0
 MEMBERS, BRANCHES = 10_000, 10
 POSTINGS_A_MEMBER = 20
 
@@ -104,16 +104,28 @@ def _postgresql(table: Table) -> None:
 def _at_once(work: Callable[[str, int, float], int], url: str, turn: int) -> float:
     """Return how many pieces of work all connections together do in a second."""
     context = multiprocessing.get_context("spawn")
+    start = time.time() + READY_SECONDS
     with context.Pool(CONNECTIONS) as pool:
         seeds = [turn * CONNECTIONS + number for number in range(CONNECTIONS)]
-        pool.starmap(_ready, [(url,)] * CONNECTIONS)
-        done = pool.starmap(work, [(url, seed, SECONDS) for seed in seeds])
+        done = pool.starmap(work, [(url, seed, start) for seed in seeds])
     return sum(done) / SECONDS
 
 
-def _ready(_: str) -> None:
-    """Let a worker import what it needs before the clock runs."""
-    time.sleep(0.5)
+def _count(work: Callable[[], object], start: float) -> int:
+    """Do a piece of work again and again for the time all workers share; return how often.
+
+    Until then each does some that do not count: connections are open, statements prepared.
+    """
+    while time.time() < start - READY_SECONDS / 4:
+        work()
+    if time.time() >= start:
+        raise RuntimeError(f"A worker was not ready in {READY_SECONDS} seconds: nothing was timed.")
+    time.sleep(start - time.time())
+    done = 0
+    while time.time() < start + SECONDS:
+        work()
+        done += 1
+    return done
 
 
 def _make_bank(url: str) -> None:
@@ -132,12 +144,12 @@ def _make_bank(url: str) -> None:
             connection.execute(statement)
 
 
-def _move_money(url: str, seed: int, seconds: float) -> int:
+def _move_money(url: str, seed: int, start: float) -> int:
     """Carry out TPC-B-like transactions; return how many."""
-    chance, done = random.Random(seed), 0
+    chance = random.Random(seed)
     with psycopg.connect(url) as connection:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
+
+        def move() -> None:
             facts = {
                 "aid": chance.randint(1, BRANCHES * 10_000), "bid": chance.randint(1, BRANCHES),
                 "tid": chance.randint(1, BRANCHES * 10), "delta": chance.randint(-5_000, 5_000),
@@ -151,8 +163,8 @@ def _move_money(url: str, seed: int, seconds: float) -> int:
                     "insert into history values (%(tid)s, %(bid)s, %(aid)s, %(delta)s, now())",
                 ):
                     connection.execute(statement, facts)
-            done += 1
-    return done
+
+        return _count(move, start)
 
 
 def _make_members(url: str) -> None:
@@ -163,18 +175,19 @@ def _make_members(url: str) -> None:
     database.close()
 
 
-def _earn(url: str, seed: int, seconds: float) -> int:
+def _earn(url: str, seed: int, start: float) -> int:
     """Carry out earn postings, each in a transaction of its own; return how many."""
     database = Database.open(Settings(home=Path(tempfile.mkdtemp()), db_url=url))
-    chance, done = random.Random(seed), 0
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    chance = random.Random(seed)
+
+    def earn() -> None:
         request = Request(
             "EARN", uuid4().hex, f"m{chance.randrange(MEMBERS)}", 10,
             qualifying=Qualifying(10, 1_000, 1),
         )  # fmt: skip
-        post(database, TERMS, request, now=NOW)
-        done += 1
+        post(database, TERMS, request, now=NOW + timedelta(seconds=time.monotonic()))
+
+    done = _count(earn, start)
     database.close()
     return done
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from loyalty.errors import Malformed, PostingRefused
-from loyalty.postings import Posting
-from loyalty.statements import upsert
+from loyalty.postings import Posting, is_writable
+from loyalty.statements import Write, write
 from loyalty.tables import WATERMARKS
 from programme.database import Database
 
@@ -57,12 +57,13 @@ def remember(database: Database, feed: str, position: str) -> None:
 def note(connection: Connection, watermark: tuple[str, str] | None) -> None:
     """Write down how far a feed was taken, in the transaction that took it."""
     if watermark is not None:
-        upsert(connection, WATERMARKS, [dict(zip(("feed", "position"), watermark, strict=True))])
+        position = dict(zip(("feed", "position"), watermark, strict=True))
+        write(connection, Write("upsert", WATERMARKS, [position]))
 
 
 def check_text(name: str, text: str, longest: int) -> None:
     """Refuse text that cannot be kept."""
-    if not isinstance(text, str) or not 0 < len(text) <= longest or "\x00" in text:
+    if not isinstance(text, str) or not 0 < len(text) <= longest or not is_writable(text):
         raise Malformed(f"{name} is {text!r:.80}; it must be text of 1 to {longest} characters.")
 
 

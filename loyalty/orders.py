@@ -22,7 +22,7 @@ from loyalty.errors import Malformed, PostingRefused
 from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
 from loyalty.postings import Request, check_limits, check_member, digest
 from loyalty.rulebook import Rulebook
-from loyalty.statements import append, upsert
+from loyalty.statements import Write, write
 from loyalty.tables import (
     ORDER_ID_LENGTH_MAX,
     ORDER_LINES,
@@ -179,11 +179,14 @@ class _Orders:
             known[line_key] = fingerprint
             touched[purchase.counts_for] = None
             rows.append(_line_row(purchase, fingerprint))
-        append(self._connection, ORDER_LINES, rows)
         changed = [orders[key] for key in touched]
         for order in sorted(changed, key=lambda order: (order.occurred_at, order.key)):
             self._reckon(order)
-        upsert(self._connection, ORDERS, [_order_row(order) for order in changed])
+        write(
+            self._connection,
+            Write("append", ORDER_LINES, rows),
+            Write("upsert", ORDERS, [_order_row(order) for order in changed]),
+        )
         return self._taken
 
     def _reckon(self, order: _Order) -> None:
@@ -296,6 +299,9 @@ def _check_purchase(purchase: Purchase) -> None:
         ("order_id", purchase.order_id, ORDER_ID_LENGTH_MAX),
         ("line_no", purchase.line.line_no, ORDER_ID_LENGTH_MAX),
         ("returns_order_id", purchase.returns_order_id or "-", ORDER_ID_LENGTH_MAX),
+        ("product_id", purchase.line.product_id or "-", ORDER_ID_LENGTH_MAX),
+        ("category", purchase.line.category or "-", ORDER_ID_LENGTH_MAX),
+        ("channel", purchase.line.channel or "-", ORDER_ID_LENGTH_MAX),
     ):
         check_text(name, text, longest)
     check_instant(purchase.occurred_at)

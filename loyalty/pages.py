@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
 from loyalty import statements
 from loyalty.account import Account, Lot, Qualifying
@@ -19,10 +19,9 @@ from loyalty.rows import (
     posting_of,
     qualifying_of,
 )
+from loyalty.statements import Write
 from loyalty.tables import ACCOUNTS, ALLOCATIONS, ENTRIES, LOTS, MEMBER_DAYS, POSTINGS
 from loyalty.terms import Terms
-
-_AT_ONCE = 5_000  # values of one IN (...)
 
 
 class Pages:
@@ -66,9 +65,10 @@ class Pages:
 
     def look_up(self, posting_ids: Sequence[str]) -> None:
         """Read the postings of many ids at once, those that there are."""
-        for some in _parts([each for each in posting_ids if each not in self._posted]):
-            self._posted.update(dict.fromkeys(some))
-            for row in self._connection.execute(statements.POSTINGS_OF_IDS, {"ids": some}):
+        wanted = [each for each in posting_ids if each not in self._posted]
+        if wanted:
+            self._posted.update(dict.fromkeys(wanted))
+            for row in statements.postings_of(self._connection, wanted):
                 self._posted[row.posting_id] = posting_of(row)
 
     def find(self, posting_id: str) -> Posting | None:
@@ -78,22 +78,29 @@ class Pages:
 
     def write(self) -> None:
         """Append the rows, bring the sums up to date; the book can go on."""
-        self._append_rows(POSTINGS)
-        if self._new_lots:
-            rows = [lot_row(member_id, lot) for member_id, lot in self._new_lots]
-            statements.append(self._connection, LOTS, rows)
-        self._append_rows(ENTRIES)
-        self._append_rows(ALLOCATIONS)
-        self._write_lots({(member_id, lot.lot_no) for member_id, lot in self._new_lots})
+        new = [lot_row(member_id, lot) for member_id, lot in self._new_lots]
+        statements.write(
+            self._connection,
+            Write("append", POSTINGS, self._rows[POSTINGS]),
+            Write("append", LOTS, new),
+            Write("append", ENTRIES, self._rows[ENTRIES]),
+            Write("append", ALLOCATIONS, self._rows[ALLOCATIONS]),
+            Write("change", LOTS, self._changed_lots()),
+            Write("change", ACCOUNTS, self._changed_accounts()),
+            Write("add_up", MEMBER_DAYS, self._counted_days()),
+        )
+        self._rows.clear()
         self._new_lots.clear()
-        self._write_accounts()
-        self._write_days()
+        self._counted.clear()
+        for account in self._accounts.values():
+            account.touched.clear()
+        self._close_refused()
 
     # --- reading
 
     def _load_accounts(self, members: list[str]) -> None:
-        for some in _parts(members):
-            for row in self._connection.execute(statements.LOCKED_ACCOUNTS, {"members": some}):
+        if members:
+            for row in statements.lock_accounts(self._connection, members):
                 self._accounts[row.member_id] = account_of(row)
 
     def _load_lots(self, account: Account) -> None:
@@ -109,15 +116,18 @@ class Pages:
         return account.lots.setdefault(row.lot_no, lot_of(row))
 
     def _load_days(self, members: Sequence[str]) -> None:
-        wanted = [member for member in members if member not in self._days]
-        for some in _parts(list(dict.fromkeys(wanted))):
-            self._days.update({member: {} for member in some})
-            for (member_id, day), qualifying in self._counted.items():
-                if member_id in some:
-                    self._days[member_id][day] = qualifying
-            for row in self._connection.execute(statements.DAYS_OF, {"members": some}):
-                days = self._days[row.member_id]
-                days[row.day] = qualifying_of(row) + days.get(row.day, Qualifying())
+        wanted: dict[str, dict[date, Qualifying]] = {
+            member: {} for member in members if member not in self._days
+        }
+        if not wanted:
+            return
+        self._days.update(wanted)
+        for (member_id, day), qualifying in self._counted.items():
+            if member_id in wanted:
+                self._days[member_id][day] = qualifying
+        for row in statements.days_of(self._connection, list(wanted)):
+            days = self._days[row.member_id]
+            days[row.day] = qualifying_of(row) + days.get(row.day, Qualifying())
 
     def _granted_by(self, account: Account, posting: Posting) -> list[Lot]:
         """Return the lots a posting granted, in order."""
@@ -167,47 +177,38 @@ class Pages:
 
     # --- writing
 
-    def _append_rows(self, table: Table) -> None:
-        statements.append(self._connection, table, self._rows.pop(table, ()))
-
-    def _write_lots(self, new: set[tuple[str, int]]) -> None:
-        changed = [
+    def _changed_lots(self) -> list[dict[str, Any]]:
+        new = {(member_id, lot.lot_no) for member_id, lot in self._new_lots}
+        return [
             lot_row(account.member_id, account.lots[lot_no])
             for account in self._accounts.values()
             for lot_no in sorted(account.touched)
             if (account.member_id, lot_no) not in new
         ]
-        statements.change(self._connection, LOTS, changed)
-        for account in self._accounts.values():
-            account.touched.clear()
 
-    def _write_accounts(self) -> None:
-        posted = [account for account in self._accounts.values() if account.postings]
-        rows = [account_row(account) for account in posted]
-        statements.change(self._connection, ACCOUNTS, rows)
-        # An account opened for a request that was then refused was never there.
-        refused = [
-            member_id for member_id in self._opened if not self._accounts[member_id].postings
-        ]
-        for some in _parts(sorted(refused)):
-            self._connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.member_id.in_(some)))
-        for member_id in refused:
-            del self._accounts[member_id]
-        self._opened.clear()
+    def _changed_accounts(self) -> list[dict[str, Any]]:
+        # Also those nothing was posted for: when the clock next has to look at them may be known
+        # better by now.
+        return [account_row(account) for account in self._accounts.values() if account.postings]
 
-    def _write_days(self) -> None:
-        rows = [
+    def _counted_days(self) -> list[dict[str, Any]]:
+        return [
             {"member_id": member_id, "day": day,
              **dict(zip(MEASURES, qualifying.amounts, strict=True))}
             for (member_id, day), qualifying in sorted(self._counted.items(), key=_by_day)
         ]  # fmt: skip
-        statements.add_up(self._connection, MEMBER_DAYS, rows)
-        self._counted.clear()
+
+    def _close_refused(self) -> None:
+        """Take back the accounts opened for requests that were then refused: none was there."""
+        refused = [
+            member_id for member_id in self._opened if not self._accounts[member_id].postings
+        ]
+        if refused:
+            statements.close_accounts(self._connection, refused)
+        for member_id in refused:
+            del self._accounts[member_id]
+        self._opened.clear()
 
 
 def _by_day(counted: tuple[tuple[str, date], Qualifying]) -> tuple[str, date]:
     return counted[0]
-
-
-def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[n : n + _AT_ONCE] for n in range(0, len(values), _AT_ONCE))

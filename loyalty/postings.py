@@ -105,8 +105,7 @@ class Posting:
 
 def digest(content: object) -> str:
     """Return the SHA-256 of plain content, the same on every machine."""
-    text = json.dumps(content, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_JSON.encode(content).encode()).hexdigest()
 
 
 def check(request: Request) -> None:
@@ -175,6 +174,11 @@ def check_member(member_id: str) -> None:
         )
 
 
+def is_writable(text: str) -> bool:
+    """Say whether every database can keep a text: no NUL, no half of a character."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _check_points(request: Request) -> None:
     points = request.points
     if points is None and request.kind == "REVERSE":
@@ -203,10 +207,11 @@ def _check_kind(request: Request) -> None:
             raise Malformed(
                 f"{request.kind} {request.posting_id} needs {name}. Nothing was posted."
             )
-    if request.reason is not None and len(request.reason) > REASON_LENGTH_MAX:
+    reason = request.reason or ""
+    if len(reason) > REASON_LENGTH_MAX or not is_writable(reason):
         raise Malformed(
-            f"The reason of {request.posting_id} has {len(request.reason)} characters. Nothing "
-            f"was posted. Use at most {REASON_LENGTH_MAX}."
+            f"The reason of {request.posting_id} is {reason!r:.80}, {len(reason)} characters. "
+            f"Nothing was posted. Use at most {REASON_LENGTH_MAX}, and no NUL."
         )
     if request.to_member_id == request.member_id:
         raise Malformed(
@@ -222,3 +227,6 @@ def _plain(value: object) -> object:
     if isinstance(value, Qualifying | Lasting):
         return vars(value)
     raise TypeError(f"{type(value).__name__} is not plain content")
+
+
+_JSON = json.JSONEncoder(sort_keys=True, default=_plain, separators=(",", ":"))

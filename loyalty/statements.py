@@ -1,113 +1,228 @@
 """The statements every posting needs, built once: building one costs more than running it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Insert, Table, Update, bindparam, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Result,
+    Row,
+    Select,
+    Table,
+    Text,
+    Update,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loyalty.tables import ACCOUNTS, LOTS, MEMBER_DAYS, OPEN_LOTS, POSTINGS
 
 Rows = Sequence[dict[str, Any]]
+Texts = Sequence[str]
+# New rows; rows of known keys; either, with what they hold now; either, to be added to what is.
+How = Literal["append", "change", "upsert", "add_up"]
 
-# Always in this order: two books that want the same accounts cannot block each other.
-LOCKED_ACCOUNTS = (
-    select(ACCOUNTS)
-    .where(ACCOUNTS.c.member_id.in_(bindparam("members", expanding=True)))
-    .order_by(ACCOUNTS.c.member_id)
-    .with_for_update()
-)
-DAYS_OF = select(MEMBER_DAYS).where(
-    MEMBER_DAYS.c.member_id.in_(bindparam("members", expanding=True))
-)
-POSTINGS_OF_IDS = select(POSTINGS).where(
-    POSTINGS.c.posting_id.in_(bindparam("ids", expanding=True))
-)
 OPEN_LOTS_OF = select(LOTS).where(LOTS.c.member_id == bindparam("member_id"), OPEN_LOTS)
 
 
-def append(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows to a table."""
-    _run(connection, _insertion(table), rows)
+def lock_accounts(connection: Connection, members: Texts) -> Result[Any]:
+    """Read accounts under their locks, and hold these until the transaction ends."""
+    return _run(connection, _locking, members)
 
 
-def change(connection: Connection, table: Table, rows: Rows) -> None:
-    """Write rows of known keys with what they hold now."""
-    if rows:
-        keys = _keys(table)
-        values = [
-            {(f"its_{name}" if name in keys else name): value for name, value in row.items()}
-            for row in rows
-        ]
-        _run(connection, _change(table, tuple(rows[0])), values)
+def days_of(connection: Connection, members: Texts) -> Result[Any]:
+    """Read what the days of some members counted."""
+    return _run(connection, _days, members)
 
 
-def upsert(connection: Connection, table: Table, rows: Rows) -> None:
-    """Write rows of a table: new ones, and those of known keys with what they hold now."""
-    if rows:
-        _run(
-            connection, _upsertion(table, tuple(rows[0]), connection.dialect.name, adds=False), rows
-        )
+def postings_of(connection: Connection, posting_ids: Texts) -> Sequence[Row[Any]]:
+    """Read the postings of some ids, those that there are."""
+    # Almost always there are none, and to ask for nothing but the id costs half.
+    known = _run(connection, _known, posting_ids).scalars().all()
+    return _run(connection, _postings, known).all() if known else ()
 
 
-def add_up(connection: Connection, table: Table, rows: Rows) -> None:
-    """Write rows of a table: new ones, and to known keys what is to be added to their numbers."""
-    if rows:
-        _run(
-            connection, _upsertion(table, tuple(rows[0]), connection.dialect.name, adds=True), rows
-        )
+class Write(NamedTuple):
+    """Rows for one table, and how they are written."""
+
+    how: How
+    table: Table
+    rows: Rows
+
+
+def write(connection: Connection, *writes: Write) -> None:
+    """Write rows, those of a table that is referred to before those that refer to it.
+
+    PostgreSQL gets all tables in one statement: there, going back and forth is most of what a
+    posting costs. It looks at foreign keys when the statement ends.
+    """
+    wanted = [each for each in writes if each.rows]
+    if connection.dialect.name == "postgresql" and wanted:
+        shape = tuple((how, table, tuple(rows[0]), len(rows) == 1) for how, table, rows in wanted)
+        parts = {
+            f"part_{n}": rows[0] if len(rows) == 1 else rows
+            for n, (_, _, rows) in enumerate(wanted)
+        }
+        connection.exec_driver_sql(_together(shape), {"parts": _JSON.encode(parts)})
+        return
+    for how, table, rows in wanted:
+        connection.execute(_statement(how, table, tuple(rows[0])), _keyed(how, table, rows))
 
 
 def open_accounts(connection: Connection, rows: Rows) -> None:
     """Add accounts, except those that another transaction opened meanwhile."""
-    _run(connection, _opening(connection.dialect.name), rows)
+    connection.execute(_opening(connection.dialect.name), rows)
 
 
-def _run(connection: Connection, statement: Insert | Update, rows: Rows) -> None:
-    if rows:
-        # One row as a statement of its own: the driver's way for many prepares more than it saves.
-        connection.execute(statement, rows[0] if len(rows) == 1 else rows)
+def close_accounts(connection: Connection, members: Texts) -> None:
+    """Take back accounts that were opened in this transaction."""
+    _run(connection, _closing, members)
+
+
+# --- reading
+
+
+def _run(connection: Connection, build: Callable[[str], Any], wanted: Texts) -> Result[Any]:
+    """Run a statement about the rows of some ids, however many."""
+    dialect = connection.dialect.name if len(wanted) > 1 else "single"
+    return connection.execute(build(dialect), {"wanted": _bound(dialect, wanted)})
 
 
 @cache
-def _insertion(table: Table) -> Insert:
-    return insert(table)
+def _locking(dialect: str) -> Select[Any]:
+    # Always in this order: two books that want the same accounts cannot block each other.
+    mine = _is_wanted(dialect, ACCOUNTS.c.member_id)
+    return select(ACCOUNTS).where(mine).order_by(ACCOUNTS.c.member_id).with_for_update()
 
 
 @cache
-def _change(table: Table, names: tuple[str, ...]) -> Update:
+def _days(dialect: str) -> Select[Any]:
+    return select(MEMBER_DAYS).where(_is_wanted(dialect, MEMBER_DAYS.c.member_id))
+
+
+@cache
+def _known(dialect: str) -> Select[Any]:
+    return select(POSTINGS.c.posting_id).where(_is_wanted(dialect, POSTINGS.c.posting_id))
+
+
+@cache
+def _postings(dialect: str) -> Select[Any]:
+    return select(POSTINGS).where(_is_wanted(dialect, POSTINGS.c.posting_id))
+
+
+@cache
+def _closing(dialect: str) -> Delete:
+    return delete(ACCOUNTS).where(_is_wanted(dialect, ACCOUNTS.c.member_id))
+
+
+def _is_wanted(dialect: str, column: Column[str]) -> ColumnElement[bool]:
+    """Say that a column is the one wanted, or among many: they are handed over as one value."""
+    if dialect == "single":
+        # PostgreSQL plans this once; about a list it thinks again each time.
+        return column == bindparam("wanted")
+    if dialect == "sqlite":
+        values = func.json_each(bindparam("wanted", type_=Text())).table_valued("value")
+        return column.in_(select(values.c.value))
+    return column == any_(bindparam("wanted", type_=postgresql.ARRAY(Text())))
+
+
+def _bound(dialect: str, wanted: Texts) -> object:
+    if dialect == "single":
+        return wanted[0]
+    return json.dumps(list(wanted)) if dialect == "sqlite" else list(wanted)
+
+
+# --- SQLite: a statement for each table
+
+
+def _keyed(how: How, table: Table, rows: Rows) -> Rows:
+    if how != "change":
+        return rows
     keys = _keys(table)
-    return (
-        update(table)
-        .where(*(table.c[name] == bindparam(f"its_{name}") for name in keys))
-        .values({name: bindparam(name) for name in names if name not in keys})
-    )
+    return [
+        {(f"its_{name}" if name in keys else name): value for name, value in row.items()}
+        for row in rows
+    ]
 
 
 @cache
-def _upsertion(table: Table, names: tuple[str, ...], dialect: str, *, adds: bool) -> Insert:
-    fresh = _dialect(dialect).insert(table)
+def _statement(how: How, table: Table, names: tuple[str, ...]) -> Insert | Update:
     keys = _keys(table)
-    statement: Insert = fresh.on_conflict_do_update(
+    values = [name for name in names if name not in keys]
+    if how == "append":
+        return insert(table)
+    if how == "change":
+        mine = (table.c[name] == bindparam(f"its_{name}") for name in keys)
+        return update(table).where(*mine).values({name: bindparam(name) for name in values})
+    fresh = sqlite.insert(table)
+    return fresh.on_conflict_do_update(
         index_elements=keys,
         set_={
-            name: table.c[name] + fresh.excluded[name] if adds else fresh.excluded[name]
-            for name in names
-            if name not in keys
+            name: table.c[name] + fresh.excluded[name] if how == "add_up" else fresh.excluded[name]
+            for name in values
         },
     )
-    return statement
+
+
+# --- PostgreSQL: one statement for all tables
+
+
+@cache
+def _together(shape: tuple[tuple[How, Table, tuple[str, ...], bool], ...]) -> str:
+    *first, last = (_part(n, *each) for n, each in enumerate(shape))
+    before = ", ".join(f"part_{n} as ({part})" for n, part in enumerate(first))
+    return f"with {before} {last}" if first else last
+
+
+def _part(number: int, how: How, table: Table, names: tuple[str, ...], single: bool) -> str:
+    """Return SQL that writes rows handed over as JSON; every name in it is one of our own."""
+    # Told that it is one row, the planner finds it by its key; of a set it expects a hundred.
+    read = "jsonb_populate_record" if single else "jsonb_populate_recordset"
+    keys = _keys(table)
+    values = [name for name in names if name not in keys]
+    rows = f"{read}(null::{table.name}, %(parts)s::jsonb -> 'part_{number}') as its"
+    if how == "change":
+        sets = ", ".join(f"{name} = its.{name}" for name in values)
+        mine = " and ".join(f"{table.name}.{name} = its.{name}" for name in keys)
+        return f"update {table.name} set {sets} from {rows} where {mine}"
+    listed = ", ".join(names)
+    part = f"insert into {table.name} ({listed}) select {listed} from {rows}"
+    if how == "append":
+        return part
+    before = f"{table.name}.{{0}} + " if how == "add_up" else ""
+    sets = ", ".join(f"{name} = {before.format(name)}excluded.{name}" for name in values)
+    return f"{part} on conflict ({', '.join(keys)}) do update set {sets}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise TypeError(f"{value} has no timezone; instants are zoned")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not plain content")
+
+
+_JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 
 
 @cache
 def _opening(dialect: str) -> Insert:
-    statement: Insert = _dialect(dialect).insert(ACCOUNTS).on_conflict_do_nothing()
+    module = sqlite if dialect == "sqlite" else postgresql
+    statement: Insert = module.insert(ACCOUNTS).on_conflict_do_nothing()
     return statement
-
-
-def _dialect(name: str) -> Any:
-    return sqlite if name == "sqlite" else postgresql
 
 
 @cache

@@ -117,7 +117,10 @@ POSTINGS = Table(
     Column("fingerprint", String(64), nullable=False),  # of what the caller asked
     Column("chain", String(64), nullable=False),  # SHA-256 over the one before and this one
 )
-Index("postings_reverses", POSTINGS.c.reverses)
+Index(
+    "postings_reverses", POSTINGS.c.reverses,
+    sqlite_where=text("reverses is not null"), postgresql_where=text("reverses is not null"),
+)  # fmt: skip
 Index("postings_recorded", POSTINGS.c.recorded_at)
 ENTRIES = Table(
     "entries",
