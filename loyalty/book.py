@@ -64,7 +64,8 @@ class Book(Pages):
         """
         if not ours:
             check(request)
-        self.lock(request.members, [request.member_id] if _opens(request) else ())
+        opens = [request.member_id] if _opens(request) else ()
+        self.lock(request.members, opens, None if ours else request.posting_id)
         if not ours and (posted := self.find(request.posting_id)):
             if posted.fingerprint != request.fingerprint:
                 raise PostingConflict(

@@ -47,10 +47,20 @@ class Pages:
         self._rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
         self._new_lots: list[tuple[str, Lot]] = []
 
-    def lock(self, members: Iterable[str], opens: Iterable[str] = ()) -> None:
-        """Lock the accounts of `members`; `opens` among them get one if they have none."""
+    def lock(
+        self, members: Iterable[str], opens: Iterable[str] = (), posting_id: str | None = None
+    ) -> None:
+        """Lock the accounts of `members`; `opens` among them get one if they have none.
+
+        Parameters
+        ----------
+        posting_id : what will be looked up next: of one member it is answered by the way
+        """
         wanted = sorted(set(members) - self._accounts.keys())
-        self._load_accounts(wanted)
+        if len(wanted) == 1 and posting_id is not None:
+            self._load_account(wanted[0], posting_id)
+        else:
+            self._load_accounts(wanted)
         missing = sorted(set(wanted) & set(opens) - self._accounts.keys())
         if missing:
             statements.open_accounts(
@@ -102,6 +112,16 @@ class Pages:
         if members:
             for row in statements.lock_accounts(self._connection, members):
                 self._accounts[row.member_id] = account_of(row)
+
+    def _load_account(self, member_id: str, posting_id: str) -> None:
+        row = statements.lock_account(self._connection, member_id, posting_id)
+        if row is None:
+            return
+        self._accounts[member_id] = account_of(row)
+        # Whoever waits for a lock reads all but the account as it was before the wait. Where the
+        # member's last posting was read, those before it were too; if not, we look again.
+        if row.last_read == row.postings and not row.is_posted:
+            self._posted[posting_id] = None
 
     def _load_lots(self, account: Account) -> None:
         if account.loaded:

@@ -5,18 +5,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection, and_, bindparam, case, func, select
 
 from loyalty.account import Account, Draft, Lot
 from loyalty.book import Book
 from loyalty.errors import Malformed, PostingRefused, UnknownMember
 from loyalty.postings import Posting, Request, check_member
 from loyalty.rows import account_of, lot_of, posting_of
+from loyalty.statements import OPEN_LOTS_OF
 from loyalty.tables import ACCOUNTS, ALLOCATIONS, ENTRIES, LOTS, OPEN_LOTS, POSTINGS
 from loyalty.terms import Terms
 from programme.database import Database
 
 PAGE_MAX = 500
+
+_SPENDABLE = and_(LOTS.c.member_id == bindparam("member_id"), OPEN_LOTS, LOTS.c.remaining > 0)
+_FIRST_END = select(func.min(LOTS.c.ends_at)).where(_SPENDABLE).scalar_subquery()
+_ENDING_NEXT = (
+    select(LOTS.c.ends_at, func.min(LOTS.c.expires_at), func.sum(LOTS.c.remaining))
+    .where(_SPENDABLE, LOTS.c.ends_at == _FIRST_END)
+    .group_by(LOTS.c.ends_at)
+)
+_IDLE = select(func.sum(LOTS.c.remaining)).where(_SPENDABLE, LOTS.c.idle)
 
 
 @dataclass(frozen=True)
@@ -160,27 +170,19 @@ def _balance_now(connection: Connection, terms: Terms, member_id: str, now: date
     row = _account_row(connection, member_id)
     now = max(now, row.recorded_at)
     account = account_of(row)
-    mine = and_(LOTS.c.member_id == member_id, OPEN_LOTS)
+    mine = {"member_id": member_id}
     if account.due_at is not None and account.due_at <= now:
         # The clock did something that is not posted yet.
-        account.lots = {
-            lot.lot_no: lot_of(lot) for lot in connection.execute(select(LOTS).where(mine))
-        }
+        lots = connection.execute(OPEN_LOTS_OF, mine)
+        account.lots = {lot.lot_no: lot_of(lot) for lot in lots}
         return _shown(terms, _by_the_clock(account, now), now)
     # Whatever else she has, only what expires next is read, and of it only the sum.
-    spendable = and_(mine, LOTS.c.remaining > 0)
-    ends_next = select(func.min(LOTS.c.ends_at)).where(spendable).scalar_subquery()
-    query = select(LOTS.c.ends_at, func.min(LOTS.c.expires_at), func.sum(LOTS.c.remaining))
     ends = [
         (end, told or end, int(points))
-        for end, told, points in connection.execute(
-            query.where(spendable, LOTS.c.ends_at == ends_next).group_by(LOTS.c.ends_at)
-        )
+        for end, told, points in connection.execute(_ENDING_NEXT, mine)
     ]
     if account.idle_at is not None:
-        idle = connection.execute(
-            select(func.sum(LOTS.c.remaining)).where(spendable, LOTS.c.idle)
-        ).scalar()
+        idle = connection.execute(_IDLE, mine).scalar()
         ends += [(account.idle_at, account.idle_at, int(idle))] if idle else []
     first = min((end for end, _, _ in ends), default=None)
     return _told(

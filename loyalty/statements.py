@@ -21,6 +21,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -41,6 +42,18 @@ OPEN_LOTS_OF = select(LOTS).where(LOTS.c.member_id == bindparam("member_id"), OP
 def lock_accounts(connection: Connection, members: Texts) -> Result[Any]:
     """Read accounts under their locks, and hold these until the transaction ends."""
     return _run(connection, _locking, members)
+
+
+def lock_account(connection: Connection, member_id: str, posting_id: str) -> Row[Any] | None:
+    """Read an account under its lock, and beside it what was read of her postings.
+
+    Returns
+    -------
+    with `last_read`, the number of her last posting, and whether `posting_id` `is_posted`: both
+    as of the start of the statement, which may have waited for the lock since
+    """
+    facts = {"wanted": member_id, "posting_id": posting_id}
+    return connection.execute(_locking_one(), facts).one_or_none()
 
 
 def days_of(connection: Connection, members: Texts) -> Result[Any]:
@@ -106,6 +119,17 @@ def _locking(dialect: str) -> Select[Any]:
     # Always in this order: two books that want the same accounts cannot block each other.
     mine = _is_wanted(dialect, ACCOUNTS.c.member_id)
     return select(ACCOUNTS).where(mine).order_by(ACCOUNTS.c.member_id).with_for_update()
+
+
+@cache
+def _locking_one() -> Select[Any]:
+    last = select(func.max(POSTINGS.c.posting_no)).where(
+        POSTINGS.c.member_id == ACCOUNTS.c.member_id
+    )
+    posted = exists().where(POSTINGS.c.posting_id == bindparam("posting_id"))
+    query = select(ACCOUNTS, last.scalar_subquery().label("last_read"), posted.label("is_posted"))
+    mine = _is_wanted("single", ACCOUNTS.c.member_id)
+    return query.where(mine).with_for_update(of=ACCOUNTS)
 
 
 @cache

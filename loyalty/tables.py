@@ -163,9 +163,10 @@ LOTS = Table(
     ),
     CheckConstraint("points = waiting + remaining + spent + expired + reversed", name="sum"),
 )
-# Holds all that a balance needs of lots, so that no lot is read for it.
+# Holds all that a balance looks at, even to see whether the index fits: no lot is read for it.
 Index(
     "lots_open", LOTS.c.member_id, LOTS.c.ends_at, LOTS.c.remaining, LOTS.c.expires_at,
+    LOTS.c.waiting,
     sqlite_where=text("waiting + remaining > 0"),
     postgresql_where=text("waiting + remaining > 0"),
 )  # fmt: skip
