@@ -98,7 +98,7 @@ class Book(Pages):
         now = max(self.now, account.recorded_at)
         if account.due_at is None or account.due_at > now:
             return 0
-        self._load_lots(account)
+        self.load_lots([account.member_id])
         before = account.postings
         for moment, kind, lots in account.due(now):
             draft = self._draft(kind, moment)
@@ -145,7 +145,7 @@ class Book(Pages):
         )
         self._touch_idle(account, draft, granted)
         if account.owed:
-            self._load_lots(account)
+            self.load_lots([account.member_id])
         if request.points:
             account.grant(draft, request.points, granted, now=self._recorded_at(account))
         return self._append(account, draft, request)
@@ -169,7 +169,7 @@ class Book(Pages):
         points = self._can_spend(giver, request)
         out, into = self._draft_of(request), self._draft_of(request)
         if receiver.owed:
-            self._load_lots(receiver)
+            self.load_lots([receiver.member_id])
         for allocation in giver.take(out, points):
             lot = giver.lots[allocation.lot_no]
             # Points keep their end: giving them away does not make them younger.
@@ -221,7 +221,7 @@ class Book(Pages):
         )  # fmt: skip
 
     def _take_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
-        self._load_lots(account)
+        self.load_lots([account.member_id])
         granted = self._granted_by(account, original)
         account.take_back(
             draft, granted, points, ORIGIN[original.kind],
@@ -229,7 +229,7 @@ class Book(Pages):
         )  # fmt: skip
 
     def _give_back(self, account: Account, draft: Draft, original: Posting, points: int) -> None:
-        self._load_lots(account)
+        self.load_lots([account.member_id])
         outstanding = self._taken_by(account, original)
         account.give_back(draft, outstanding, points, DESTINATION[original.kind])
 
@@ -240,7 +240,7 @@ class Book(Pages):
                 f"{request.member_id!r} has {account.active} points to spend, "
                 f"{request.posting_id} asks for {request.points}. Nothing was posted."
             )
-        self._load_lots(account)
+        self.load_lots([account.member_id])
         return request.points
 
     def _original(self, request: Request) -> Posting:

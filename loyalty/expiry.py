@@ -60,6 +60,7 @@ def settle_due(
         members = list(connection.execute(due).scalars())
         book = Book(connection, terms, now)
         book.lock(members)
+        book.load_lots(members)
         postings = sum(book.settle(member_id) for member_id in members)
         book.write()
         return Settled(len(members), postings)

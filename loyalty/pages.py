@@ -123,13 +123,14 @@ class Pages:
         if row.last_read == row.postings and not row.is_posted:
             self._posted[posting_id] = None
 
-    def _load_lots(self, account: Account) -> None:
-        if account.loaded:
-            return
-        mine = {"member_id": account.member_id}
-        for row in self._connection.execute(statements.OPEN_LOTS_OF, mine):
-            self._seen(account, row)
-        account.loaded = True
+    def load_lots(self, members: Iterable[str]) -> None:
+        """Read the lots with points left of members whose accounts are locked."""
+        wanted = [member_id for member_id in members if not self._accounts[member_id].loaded]
+        if wanted:
+            for row in statements.open_lots_of(self._connection, wanted):
+                self._seen(self._accounts[row.member_id], row)
+        for member_id in wanted:
+            self._accounts[member_id].loaded = True
 
     def _seen(self, account: Account, row: Row[Any]) -> Lot:
         """Return the lot as it is now: what was read may have changed since, in this book."""

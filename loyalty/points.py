@@ -12,7 +12,7 @@ from loyalty.book import Book
 from loyalty.errors import Malformed, PostingRefused, UnknownMember
 from loyalty.postings import Posting, Request, check_member
 from loyalty.rows import account_of, lot_of, posting_of
-from loyalty.statements import OPEN_LOTS_OF
+from loyalty.statements import open_lots_of
 from loyalty.tables import ACCOUNTS, ALLOCATIONS, ENTRIES, LOTS, OPEN_LOTS, POSTINGS
 from loyalty.terms import Terms
 from programme.database import Database
@@ -170,12 +170,12 @@ def _balance_now(connection: Connection, terms: Terms, member_id: str, now: date
     row = _account_row(connection, member_id)
     now = max(now, row.recorded_at)
     account = account_of(row)
-    mine = {"member_id": member_id}
     if account.due_at is not None and account.due_at <= now:
         # The clock did something that is not posted yet.
-        lots = connection.execute(OPEN_LOTS_OF, mine)
+        lots = open_lots_of(connection, [member_id])
         account.lots = {lot.lot_no: lot_of(lot) for lot in lots}
         return _shown(terms, _by_the_clock(account, now), now)
+    mine = {"member_id": member_id}
     # Whatever else she has, only what expires next is read, and of it only the sum.
     ends = [
         (end, told or end, int(points))

@@ -36,8 +36,6 @@ Texts = Sequence[str]
 # New rows; rows of known keys; either, with what they hold now; either, to be added to what is.
 How = Literal["append", "change", "upsert", "add_up"]
 
-OPEN_LOTS_OF = select(LOTS).where(LOTS.c.member_id == bindparam("member_id"), OPEN_LOTS)
-
 
 def lock_accounts(connection: Connection, members: Texts) -> Result[Any]:
     """Read accounts under their locks, and hold these until the transaction ends."""
@@ -59,6 +57,11 @@ def lock_account(connection: Connection, member_id: str, posting_id: str) -> Row
 def days_of(connection: Connection, members: Texts) -> Result[Any]:
     """Read what the days of some members counted."""
     return _run(connection, _days, members)
+
+
+def open_lots_of(connection: Connection, members: Texts) -> Result[Any]:
+    """Read the lots of some members that have points left."""
+    return _run(connection, _open_lots, members)
 
 
 def postings_of(connection: Connection, posting_ids: Texts) -> Sequence[Row[Any]]:
@@ -135,6 +138,11 @@ def _locking_one() -> Select[Any]:
 @cache
 def _days(dialect: str) -> Select[Any]:
     return select(MEMBER_DAYS).where(_is_wanted(dialect, MEMBER_DAYS.c.member_id))
+
+
+@cache
+def _open_lots(dialect: str) -> Select[Any]:
+    return select(LOTS).where(_is_wanted(dialect, LOTS.c.member_id), OPEN_LOTS)
 
 
 @cache
