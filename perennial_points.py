@@ -5,9 +5,8 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +40,7 @@ IdOption = Annotated[
     typer.Option("--id", help="posting_id you make up: asked again, it is carried out once."),
 ]
 ReasonOption = Annotated[str | None, typer.Option(help="Why, in words.")]
+FileKind = Literal["purchases", "events", "balances", "birthdays"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # The home named before the verb; perennial.py sets it.
 general_home: list[Path | None] = [None]
@@ -76,7 +76,7 @@ def rules(
 
 @app.command(epilog="Example, for a cron: perennial points earn --home var/shop")
 def earn(home: HomeOption = None) -> None:
-    """Let purchases earn that came into the lake since the last time; each line once."""
+    """Let purchases and events earn that came into the lake since the last time; each once."""
     from serving.earning import earn as job
     from serving.reports.points import show_earnings
 
@@ -84,6 +84,35 @@ def earn(home: HomeOption = None) -> None:
     with _desk(home) as desk, ends_on_request(), progress("earn") as tell:
         done = job(settings, desk.database, desk.rules, now=datetime.now(UTC), tell=tell)
     show_earnings(console, done)
+
+
+@app.command(
+    epilog="Example: perennial points take purchases sales.csv; `perennial points columns` lists "
+    "what each kind of file holds"
+)
+def take(
+    kind: Annotated[FileKind, typer.Argument(help="What its rows are.")],
+    file: Annotated[Path, typer.Argument(help="CSV file with a row of headings.")],
+    home: HomeOption = None,
+) -> None:
+    """Take rows of a file: each earns, opens or is kept once, however often it is taken."""
+    from serving.points_files import take as take_file
+    from serving.reports.points import show_taken
+
+    with _desk(home) as desk, ends_on_request(), progress(f"take {kind}") as tell:
+        done = take_file(desk, kind, file, now=datetime.now(UTC), tell=tell)
+    show_taken(console, done)
+    if done.refusals:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: perennial points columns")
+def columns() -> None:
+    """List the columns of the files that `take` takes."""
+    from serving.points_files import COLUMNS
+    from serving.reports.points import show_columns
+
+    show_columns(console, COLUMNS)
 
 
 @app.command(epilog="Example, for a cron: perennial points expire --home var/shop")
@@ -227,16 +256,21 @@ def simulate(
     member_tier: Annotated[
         str | None, typer.Option("--tier", help="Tier of the member; left out: none.")
     ] = None,
+    birthday: Annotated[
+        str | None, typer.Option(help="Birthday of the member, as 02-29; left out: not known.")
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Say what an order would earn and which rules fire; nothing is posted."""
+    from loyalty.birthdays import month_and_day
     from loyalty.orders import simulate as try_out
     from serving.reports.points import read_order, show_earned
 
     with _desk(home) as desk:
         occurred_at, lines = read_order(order)
-        earned = try_out(desk.rules, lines, occurred_at, tier=member_tier)
+        born = None if birthday is None else month_and_day(birthday)
+        earned = try_out(desk.rules, lines, occurred_at, tier=member_tier, birthday=born)
         if as_json:
             _print_json({
                 "points": earned.points, "points_scale": desk.programme.points_scale,
@@ -331,16 +365,15 @@ def _whole(points: str, scale: int) -> int:
     ------
     InputRefused : if they are no number, or finer than the programme counts.
     """
-    try:
-        written = Decimal(points.strip()).scaleb(scale)
-    except InvalidOperation:
-        written = Decimal("NaN")
-    if not written.is_finite() or written != written.to_integral_value():
+    from serving.points_files import whole
+
+    found = whole(points, scale)
+    if found is None:
         raise InputRefused(
             f"{points!r} are no points: write a number with at most {scale} decimal places. "
             "Nothing was posted."
         )
-    return int(written)
+    return found
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -21,12 +21,15 @@ class Lasting:
     count : days for "days" and "idle"; for a period, how many follow the one of the grant
     grace_days : for how much longer points can be spent after the day the member is told
     pending_days : before points can be spent, for example while goods can be returned
+    last_day : for "date", the last day on which the points can be spent: what another system
+        promised; no rule says so
     """
 
-    until: Until = "never"
+    until: Until | Literal["date"] = "never"
     count: int = 0
     grace_days: int = 0
     pending_days: int = 0
+    last_day: date | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def later(first: date, months: int) -> date:
 
 
 def _last_day(lasting: Lasting, first: date) -> date:
+    if lasting.last_day is not None:
+        return lasting.last_day
     if lasting.until == "days":
         return first + timedelta(days=lasting.count)
     months = MONTHS[lasting.until]

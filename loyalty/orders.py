@@ -44,6 +44,7 @@ class Purchase:
     Attributes
     ----------
     returns_order_id : the order whose goods come back; the line then counts for that order
+    currency : of `net_cents`, where the caller says so; the programme's is the only one there is
     """
 
     source: str
@@ -52,6 +53,7 @@ class Purchase:
     occurred_at: datetime
     line: Line
     returns_order_id: str | None = None
+    currency: str | None = None
 
     @property
     def counts_for(self) -> tuple[str, str]:
@@ -243,7 +245,7 @@ class _Orders:
 
     def _is_sound(self, index: int, purchase: Purchase) -> bool:
         try:
-            _check_purchase(purchase)
+            _check_purchase(purchase, self._rulebook.programme.currency)
             check_limits(
                 Request("EARN", "#", purchase.member_id, None, purchase.occurred_at),
                 self._book.terms.limits, self._book.now,
@@ -292,8 +294,12 @@ class _Orders:
         return found
 
 
-def _check_purchase(purchase: Purchase) -> None:
+def _check_purchase(purchase: Purchase, currency: str) -> None:
     check_member(purchase.member_id)
+    if purchase.currency not in (None, currency):
+        raise Malformed(
+            f"The amount is in {purchase.currency!r:.12}; this programme counts {currency} only."
+        )
     for name, text, longest in (
         ("source", purchase.source, SOURCE_LENGTH_MAX),
         ("order_id", purchase.order_id, ORDER_ID_LENGTH_MAX),

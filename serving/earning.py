@@ -1,18 +1,20 @@
-"""From the lake to the ledger: purchases that came in earn, each line once.
+"""From the lake to the ledger: purchases and events that came in earn, each once.
 
 The two rooms do not know each other; this shell reads rows of one and hands them to the other. The
 lake stores a correction as its old content taken back and the new one added, so each stored row is
-a line of its own to the ledger, and a corrected order has earned what it should.
+a line of its own to the ledger, and a corrected order has earned what it should. An event earns
+when it first comes; what is corrected of it later changes nothing.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from features import engine
 from features.lake import Lake, Manifest
+from loyalty.behaviours import Event, take_events
 from loyalty.earning import Line
 from loyalty.intake import Taken, position
 from loyalty.orders import Purchase, take_purchases
@@ -20,7 +22,6 @@ from loyalty.rulebook import Rulebook
 from programme.database import Database
 from programme.settings import Settings
 
-FEED = "lake purchases"
 LINES_AT_ONCE = 5_000
 _CATEGORY = "array_to_string([p.department, p.category, p.product_type], '/')"
 
@@ -30,13 +31,15 @@ class Earnings:
     """What a run of the job did; `refused` are the first few, of `refusals` in all."""
 
     lines: int = 0
+    events: int = 0
     postings: int = 0
     refusals: int = 0
     refused: tuple[str, ...] = ()
 
-    def add(self, lines: int, taken: Taken) -> None:
+    def add(self, table: str, rows: int, taken: Taken) -> None:
         """Count one batch."""
-        self.lines += lines
+        self.lines += rows * (table == "purchases")
+        self.events += rows * (table == "events")
         self.postings += len(taken.postings)
         self.refusals += len(taken.refusals)
         said = (f"{refusal.key}: {refusal.refused}" for refusal in taken.refusals)
@@ -51,7 +54,7 @@ def earn(
     now: datetime,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Earnings:
-    """Let every line earn that came since the last run; stopped anywhere, it goes on from there.
+    """Let all earn that came since the last run; stopped anywhere, it goes on from there.
 
     Parameters
     ----------
@@ -59,21 +62,23 @@ def earn(
     """
     lake = Lake(settings)
     manifest = lake.ready()
-    batch_no, done = _parsed(position(database, FEED))
     earned = Earnings()
-    for batch in manifest.batches:
-        if batch.batch_no < batch_no or "purchases" not in batch.rows:
-            continue
-        offset = done if batch.batch_no == batch_no else 0
-        rows = lines(settings, lake, manifest, Manifest((batch,)), offset)
-        while some := list(islice(rows, LINES_AT_ONCE)):
-            offset += len(some)
-            taken = take_purchases(
-                database, rulebook, some, now=now,
-                watermark=(FEED, f"{batch.batch_no}:{offset}"),
-            )  # fmt: skip
-            earned.add(len(some), taken)
-            tell(f"{earned.lines:,} lines, {earned.postings:,} postings")
+    for feed in _FEEDS:
+        batch_no, done = _parsed(position(database, feed.name))
+        for batch in manifest.batches:
+            if batch.batch_no < batch_no or feed.table not in batch.rows:
+                continue
+            offset = done if batch.batch_no == batch_no else 0
+            rows = feed.read(settings, lake, manifest, Manifest((batch,)), offset)
+            while some := list(islice(rows, LINES_AT_ONCE)):
+                offset += len(some)
+                watermark = (feed.name, f"{batch.batch_no}:{offset}")
+                taken = feed.take(database, rulebook, some, now=now, watermark=watermark)
+                earned.add(feed.table, len(some), taken)
+                tell(
+                    f"{earned.lines:,} lines, {earned.events:,} events, "
+                    f"{earned.postings:,} postings"
+                )
     return earned
 
 
@@ -93,6 +98,40 @@ def lines(
             yield from (_purchase(row) for row in rows)
 
 
+def events(
+    settings: Settings, lake: Lake, manifest: Manifest, batches: Manifest, offset: int = 0
+) -> Iterator[Event]:
+    """Yield the events of some batches, in order of time; see `lines`."""
+    with engine.connect(settings) as connection:
+        cursor = connection.execute(f"""
+            with people as ({_people_sql(lake, manifest)})
+            select source, event_id, coalesce(people.member_id, source_key) as member_id,
+                   occurred_at, kind, value
+            from ({lake.rows_sql("events", batches)}) left join people using (source, source_key)
+            where source_key is not null and sign > 0
+            order by occurred_at, source, event_id, known_at
+            offset {offset}""")
+        while rows := cursor.fetchmany(LINES_AT_ONCE):
+            for source, event_id, member_id, occurred_at, kind, value in rows:
+                moment = occurred_at.replace(tzinfo=UTC)
+                yield Event(source, event_id, member_id, moment, kind, value)
+
+
+class _Feed(NamedTuple):
+    """A table of the lake whose rows earn: how they are read and taken."""
+
+    name: str
+    table: str
+    read: Callable[[Settings, Lake, Manifest, Manifest, int], Iterator[Any]]
+    take: Callable[..., Taken]
+
+
+_FEEDS = (
+    _Feed("lake purchases", "purchases", lines, take_purchases),
+    _Feed("lake events", "events", events, take_events),
+)
+
+
 def _lines_sql(lake: Lake, manifest: Manifest, batches: Manifest, offset: int) -> str:
     return f"""
         with goods as (
@@ -102,11 +141,7 @@ def _lines_sql(lake: Lake, manifest: Manifest, batches: Manifest, offset: int) -
                        max_by(product_type, known_at) as product_type
                 from ({lake.rows_sql("products", manifest)}) where sign > 0 group by product_id
             ) p
-        ), people as (
-            select source, source_key, max_by(member_id, known_at) as member_id
-            from ({lake.rows_sql("identities", manifest)}) where sign > 0
-            group by source, source_key
-        )
+        ), people as ({_people_sql(lake, manifest)})
         select source, order_id,
                line_no || case when version = 1 and sign > 0 then '' else
                    '~' || batch_no || '.' || version end as line_no,
@@ -122,6 +157,13 @@ def _lines_sql(lake: Lake, manifest: Manifest, batches: Manifest, offset: int) -
         where source_key is not null
         order by occurred_at, source, order_id, line_no, sign
         offset {offset}"""
+
+
+def _people_sql(lake: Lake, manifest: Manifest) -> str:
+    return f"""
+        select source, source_key, max_by(member_id, known_at) as member_id
+        from ({lake.rows_sql("identities", manifest)}) where sign > 0
+        group by source, source_key"""
 
 
 def _purchase(row: tuple[Any, ...]) -> Purchase:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel
 
-from loyalty import points, status
+from loyalty import birthdays, points, status
 from loyalty.account import Kind
 from loyalty.errors import Malformed, UnknownMember
 from loyalty.idempotency import KEY_LENGTH_MAX, Answer, once
@@ -123,8 +123,10 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
     @routes.post("/v1/loyalty/simulate", operation_id="simulate_order")
     def simulation(body: SimulationRequest) -> SimulationAnswer:
         """Say what an order would earn, and by which rules; nothing is posted."""
-        rules, tier = desk.rules, None
+        rules, tier, birthday = desk.rules, None, None
         at = body.occurred_at
+        if body.member_id is not None:
+            birthday = birthdays.birthday(desk.database, body.member_id)
         if body.member_id is not None and rules.at(at).terms.tiers is not None:
             try:
                 tier = status.tier_status(
@@ -132,7 +134,9 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
                 ).tier
             except UnknownMember:
                 tier = None  # who has no points yet stands at the lowest
-        earned = simulate(rules, [line.as_line() for line in body.lines], at, tier=tier)
+        earned = simulate(
+            rules, [line.as_line() for line in body.lines], at, tier=tier, birthday=birthday
+        )
         return SimulationAnswer(
             points=earned.points, base=float(earned.base),
             points_scale=desk.programme.points_scale,
@@ -189,7 +193,7 @@ def _request(kind: Kind, body: BaseModel) -> Request:
 def _purchase(line: Any) -> Purchase:
     return Purchase(
         line.source, line.order_id, line.member_id, line.occurred_at, line.as_line(),
-        line.returns_order_id,
+        line.returns_order_id, line.currency,
     )  # fmt: skip
 
 

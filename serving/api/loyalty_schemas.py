@@ -73,6 +73,10 @@ class PurchaseLine(GoodsLine):
     returns_order_id: Annotated[
         OrderId | None, Field(description="the order whose goods come back")
     ] = None
+    currency: Annotated[
+        str | None,
+        Field(pattern="^[A-Z]{3}$", description="refused if it is not the programme's"),
+    ] = None
 
 
 class PurchasesRequest(_Asked):
@@ -126,9 +130,9 @@ class SimulationRequest(_Asked):
 
     occurred_at: AwareDatetime
     lines: Annotated[list[GoodsLine], Field(min_length=1, max_length=LINES_PER_REQUEST_MAX)]
-    member_id: Annotated[MemberId | None, Field(description="whose tier counts; null: no tier")] = (
-        None
-    )
+    member_id: Annotated[
+        MemberId | None, Field(description="whose tier and birthday count; null: neither")
+    ] = None
 
 
 class Posted(BaseModel):

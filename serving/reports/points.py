@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from programme.words import money
 from serving.api.loyalty_schemas import SimulationRequest
 from serving.earning import Earnings
 from serving.points_demo import SCALE, Demo
+from serving.points_files import Column, FileTaken
 
 
 def written(points: int, scale: int) -> str:
@@ -121,10 +122,34 @@ def show_rules(console: Console, rulebook: Rulebook) -> None:
 def show_earnings(console: Console, done: Earnings) -> None:
     """Print what the earning job did."""
     console.print(
-        f"{done.lines:,} lines earned {done.postings:,} postings, {done.refusals:,} were refused"
+        f"{done.lines:,} lines and {done.events:,} events earned {done.postings:,} postings, "
+        f"{done.refusals:,} were refused"
     )
     for said in done.refused:
         console.print(said, markup=False, soft_wrap=True)
+
+
+def show_taken(console: Console, done: FileTaken) -> None:
+    """Print what became of a file's rows."""
+    console.print(
+        f"{done.rows:,} rows: {done.postings:,} postings, {done.known:,} known before, "
+        f"{done.refusals:,} refused"
+    )
+    for said in done.refused:
+        console.print(said, markup=False, soft_wrap=True)
+    if done.refusals > len(done.refused):
+        console.print(f"and {done.refusals - len(done.refused):,} more")
+
+
+def show_columns(console: Console, columns: Mapping[str, Sequence[Column]]) -> None:
+    """Print what each kind of file holds."""
+    for kind, described in columns.items():
+        table = Table(title=kind, title_justify="left")
+        for heading in ("column", "needed", "what it holds"):
+            table.add_column(heading)
+        for column in described:
+            table.add_row(column.name, "yes" if column.needed else "", escape(column.holds))
+        console.print(table)
 
 
 def show_earned(console: Console, earned: Earned, programme: Programme) -> None:

@@ -8,26 +8,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from loyalty.rulebook import adopt
-from loyalty.rules import read
-from loyalty.verify import verify
 from programme.settings import PROGRAMME_FILE, Settings
 from serving.live import Live
 from serving.points import PointsDesk
-from tests.loyalty.shop import PROGRAMME, RULES
+from tests.loyalty.shop import PROGRAMME
 from tests.serving.calling import client_of
 
 CANARY = "canary-4711"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[PointsDesk]:
-    (tmp_path / PROGRAMME_FILE).write_text(PROGRAMME.as_toml())
-    desk = PointsDesk(Settings(home=tmp_path))
-    adopt(desk.database, PROGRAMME, read(RULES, PROGRAMME), now=datetime(2018, 1, 1, tzinfo=UTC))
-    yield desk
-    assert not verify(desk.database).violations
-    desk.close()
 
 
 @pytest.fixture
