@@ -81,6 +81,17 @@ def test_of_two_hundred_deliveries_one_has_an_effect(database: Database) -> None
     assert balance(database, TERMS, "ann", now=NOW).active == 100
 
 
+def test_a_redemption_of_all_she_has_answers_every_delivery_alike(database: Database) -> None:
+    # Who waited for the lock finds no points left, and must find that she was served.
+    post(database, TERMS, Request("EARN", "e1", "ann", 700), now=NOW)
+    request = Request("REDEEM", "r", "ann", 700)
+
+    answers = at_once(lambda _: post(database, TERMS, request, now=NOW), 50)
+
+    assert set(answers) == {answers[0]}
+    assert balance(database, TERMS, "ann", now=NOW).active == 0
+
+
 def test_one_id_for_two_members_is_one_posting_and_a_conflict(database: Database) -> None:
     outcomes = at_once(
         lambda n: tried(database, Request("EARN", "same", f"member-{n % 2}", 100)), 10
