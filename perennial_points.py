@@ -117,12 +117,17 @@ def columns() -> None:
 
 @app.command(epilog="Example, for a cron: perennial points expire --home var/shop")
 def expire(home: HomeOption = None) -> None:
-    """Post what the clock did: points that became spendable, points that expired."""
+    """Post what the clock did: points that became spendable, points that expired.
+
+    Answers kept for idempotency keys are dropped after thirty days.
+    """
     from loyalty.expiry import settle_due
+    from loyalty.idempotency import forget
 
     now = datetime.now(UTC)
     with _desk(home) as desk, ends_on_request(), progress("expire") as tell:
         done = settle_due(desk.database, desk.rules.terms(now), now=now, tell=tell)
+        forget(desk.database, now=now)
     console.print(f"{done.postings:,} postings for {done.members:,} members")
 
 

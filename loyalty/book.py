@@ -30,7 +30,7 @@ from loyalty.pages import Pages
 from loyalty.postings import Posting, Request, check, check_limits
 from loyalty.rows import posting_row
 from loyalty.tables import ALLOCATIONS, ENTRIES, POSTINGS
-from loyalty.tiers import level_on
+from loyalty.tiers import TierPolicy, level_on
 from programme.calendar import local_date
 
 # Accounts that a grant opens; whoever never had points has none to give.
@@ -111,9 +111,8 @@ class Book(Pages):
         self._load_days([member_id])
         return self._days[member_id].get(day, Qualifying())
 
-    def tier(self, member_id: str, day: date) -> str | None:
-        """Return the name of a member's tier on `day`; None where there are no tiers."""
-        policy = self.terms.tiers
+    def tier(self, member_id: str, day: date, policy: TierPolicy | None) -> str | None:
+        """Return the name of a member's tier on `day`, by a policy; None where there is none."""
         if policy is None:
             return None
         self._load_days([member_id])
@@ -307,7 +306,7 @@ class Book(Pages):
             request.posting_id, account.member_id, account.postings, draft.kind,
             _change(draft.entries, "active"), _change(draft.entries, "pending"), account.active,
             draft.occurred_at, account.recorded_at, draft.expires_at,
-            account.idle_at, self.tier(account.member_id, today), request.rule_version,
+            account.idle_at, self.tier(account.member_id, today, self.terms.tiers), request.rule_version,
             request.order_key, request.reverses, request.reason, draft.day, qualifying,
             (asked or request).fingerprint,
         )  # fmt: skip

@@ -1,14 +1,17 @@
 """One answer for one key: what was answered is kept in the transaction that did the work."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from loyalty.errors import Malformed, PostingConflict
 from loyalty.tables import IDEMPOTENCY_KEYS
+from programme.database import Database
 
 KEY_LENGTH_MAX = 200
+# Who sends a request again does so within minutes; what was posted is known by its id for ever.
+KEPT = timedelta(days=30)
 Answer = tuple[int, str]
 
 
@@ -58,3 +61,9 @@ def once(
         )
     )  # fmt: skip
     return status, answer
+
+
+def forget(database: Database, *, now: datetime) -> int:
+    """Drop the answers nobody will ask for again; return how many."""
+    old = delete(IDEMPOTENCY_KEYS).where(IDEMPOTENCY_KEYS.c.recorded_at < now - KEPT)
+    return database.write(lambda connection: connection.execute(old).rowcount)

@@ -197,7 +197,8 @@ class _Orders:
         if order.is_new:
             # By now the orders before it have been posted: this is the tier they brought her.
             day = local_date(order.occurred_at, rules.terms.timezone)
-            order.tier = self._book.tier(order.member_id, day)
+            # In the words of the rules it earns by: others may name their tiers otherwise.
+            order.tier = self._book.tier(order.member_id, day, rules.terms.tiers)
             order.birthday = self._book.birthday(order.member_id)
         earned = order_earns(
             rules, order.lines, order.occurred_at, tier=order.tier, birthday=order.birthday

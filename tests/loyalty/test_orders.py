@@ -157,6 +157,21 @@ def test_an_order_keeps_the_rules_it_first_earned_under(database: Database) -> N
     assert active(database) == 5_00 + 20_00
 
 
+def test_a_late_order_earns_by_the_tier_as_its_own_rules_name_it(database: Database) -> None:
+    newer = rules(**{'"2018-01"': '"2018-06"', "2018-01-01": "2018-06-10", '"gold"': '"sun"'})
+    both = rulebook()
+    both.versions.append(newer)
+    first, second = on(date(2018, 6, 7)), on(date(2018, 6, 9))
+
+    take_purchases(
+        database, both, [purchase("o1", 1_000_00, at=first), purchase("o2", 100_00, at=second)],
+        now=NOW,
+    )  # fmt: skip
+
+    assert active(database) == 1_000_00 + 120_00
+    assert ledger(database, "ann", limit=1)[0].tier == "sun"
+
+
 def test_the_watermark_moves_with_the_postings_or_not_at_all(database: Database) -> None:
     take_purchases(database, BOOK, [purchase("o1", 1_00)], now=NOW, watermark=("lake", "7"))
     assert position(database, "lake") == "7"

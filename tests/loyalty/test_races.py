@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from loyalty.errors import InsufficientPoints, PostingConflict, PostingRefused
 from loyalty.expiry import settle_due
-from loyalty.idempotency import once
+from loyalty.idempotency import forget, once
 from loyalty.lasting import Lasting
 from loyalty.orders import take_purchases
 from loyalty.points import balance, ledger, post
@@ -123,6 +123,20 @@ def test_one_key_used_by_many_at_once_has_one_answer(database: Database) -> None
     answers = at_once(lambda n: database.write(lambda c: work(c, n)), 20)
 
     assert len(set(answers)) == 1
+
+
+def test_a_key_is_forgotten_after_thirty_days(database: Database) -> None:
+    def ask(answer: str, moment: datetime) -> tuple[int, str]:
+        return database.write(
+            lambda c: once(c, "route", "key", "same", lambda: (200, answer), now=moment)
+        )
+
+    ask("first", NOW)
+
+    assert forget(database, now=NOW + timedelta(days=30)) == 0
+    assert ask("second", NOW + timedelta(days=30)) == (200, "first")
+    assert forget(database, now=NOW + timedelta(days=30, seconds=1)) == 1
+    assert ask("third", NOW + timedelta(days=31)) == (200, "third")
 
 
 def test_transfers_that_cross_neither_block_each_other_nor_lose_a_point(
