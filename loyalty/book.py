@@ -307,8 +307,8 @@ class Book(Pages):
             _change(draft.entries, "active"), _change(draft.entries, "pending"), account.active,
             draft.occurred_at, account.recorded_at, draft.expires_at,
             account.idle_at, self.tier(account.member_id, today, self.terms.tiers),
-            request.rule_version, request.order_key, request.reverses, request.reason, draft.day, qualifying,
-            (asked or request).fingerprint,
+            request.rule_version, request.order_key, request.reverses, request.reason, draft.day,
+            qualifying, (asked or request).fingerprint,
         )  # fmt: skip
         chain = posting.chained(account.chain, draft.entries, draft.allocations)
         account.chain = chain
