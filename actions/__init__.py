@@ -1,0 +1,1 @@
+"""Actions: whom to contact, with what, and what it changed; scores come in as data."""
