@@ -12,7 +12,7 @@ from loyalty.book import Book
 from loyalty.errors import Malformed, PostingRefused, UnknownMember
 from loyalty.postings import Posting, Request, check_member
 from loyalty.rows import account_of, lot_of, posting_of
-from loyalty.statements import open_lots_of
+from loyalty.statements import open_lots_of, postings_of
 from loyalty.tables import ACCOUNTS, ALLOCATIONS, ENTRIES, LOTS, OPEN_LOTS, POSTINGS
 from loyalty.terms import Terms
 from programme.database import Database
@@ -142,6 +142,14 @@ def find(database: Database, posting_id: str) -> Posting | None:
             select(POSTINGS).where(POSTINGS.c.posting_id == posting_id)
         ).one_or_none()
     return None if row is None else posting_of(row)
+
+
+def posted_ids(database: Database, posting_ids: Sequence[str]) -> set[str]:
+    """Return which of some ids were posted."""
+    if not posting_ids:
+        return set()
+    with database.read() as connection:
+        return {row.posting_id for row in postings_of(connection, posting_ids)}
 
 
 def _sound(request: Request) -> bool:

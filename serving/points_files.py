@@ -6,7 +6,7 @@ counts once.
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import islice
@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeVar
 from loyalty.behaviours import Event, take_events
 from loyalty.birthdays import keep_birthdays, month_and_day
 from loyalty.earning import Line
-from loyalty.errors import Malformed, PostingRefused
+from loyalty.errors import Malformed, PostingConflict, PostingRefused
 from loyalty.intake import Taken
 from loyalty.lasting import Lasting
 from loyalty.orders import Purchase, take_purchases
-from loyalty.points import post_many
+from loyalty.points import post_many, posted_ids
 from loyalty.postings import Request, check_member, digest
 from programme.calendar import zone
 from programme.errors import InputRefused
@@ -30,6 +30,8 @@ from serving.points import PointsDesk
 ROWS_AT_ONCE = 2_000
 SHOWN = 20
 NUMBER = "number."
+# The year in which other systems let end what has no end.
+NEVER = 9999
 
 
 Held = TypeVar("Held")
@@ -71,7 +73,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "balances": (
         Column("member_id", True, "who brings points from the system before"),
         Column("points", True, "how many, such as 12.50"),
-        Column("expires_on", False, "last day they can be spent; left out: as the rules say"),
+        Column(
+            "expires_on",
+            False,
+            "last day they can be spent; 9999-12-31: never; left out: as the rules say",
+        ),
+        Column("lot", False, "tells two of her balances with one last day apart"),
     ),
     "birthdays": (
         Column("member_id", True, ""),
@@ -82,13 +89,17 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 @dataclass
 class FileTaken:
-    """What became of a file's rows; `refused` are the first few, of `refusals` in all."""
+    """What became of a file's rows; `refused` are the first few, of `refusals` in all.
+
+    `keys` are those of balances: within one file, each is there once.
+    """
 
     rows: int = 0
     postings: int = 0
     known: int = 0
     refusals: int = 0
     refused: tuple[str, ...] = ()
+    keys: set[str] = field(default_factory=set)
 
     def refuse(self, line_no: int, why: object) -> None:
         """Count a row that was not taken."""
@@ -214,18 +225,31 @@ def _take_balances(desk: PointsDesk, rows: Sequence[Row], now: datetime, done: F
     def read(cells: "_Cells") -> Request:
         member_id, last_day = cells.needed("member_id"), cells.day("expires_on")
         lasting = None if last_day is None else Lasting("date", last_day=last_day)
-        key = digest([member_id, cells.text("expires_on")])[:40]
+        if last_day is not None and last_day.year == NEVER:
+            lasting = Lasting()
+        key = digest([member_id, last_day, cells.text("lot")])[:40]
+        if key in done.keys:
+            raise Malformed(
+                f"{member_id!r} has a balance with that last day before it in this file. It was "
+                "not taken. Give each a lot of its own."
+            )
+        done.keys.add(key)
         return Request(
             "OPENING", f"opening/{key}", member_id, cells.units("points", scale), lasting=lasting
         )
 
     numbers, requests = _read(rows, read, done)
-    terms = desk.rules.terms(now)
-    for number, answer in zip(
-        numbers, post_many(desk.database, terms, requests, now=now), strict=True
-    ):
-        if isinstance(answer, PostingRefused):
-            done.refuse(number, answer)
+    before = posted_ids(desk.database, [request.posting_id for request in requests])
+    answers = post_many(desk.database, desk.rules.terms(now), requests, now=now)
+    for number, request, answer in zip(numbers, requests, answers, strict=True):
+        if isinstance(answer, PostingConflict):
+            done.refuse(number, f"{request.member_id!r} brought another balance with that last "
+                        "day. It was not taken. Correct a balance with an adjustment, or give "
+                        "each a lot of its own.")  # fmt: skip
+        elif isinstance(answer, PostingRefused):
+            done.refuse(number, f"{request.member_id!r}: {answer}")
+        elif request.posting_id in before:
+            done.known += 1
         else:
             done.postings += 1
 

@@ -268,8 +268,10 @@ def stopped(work: str, number: signal.Signals, home: Path) -> tuple[int, list[st
     script = INTERRUPTED.replace("WORK()", f"{work}()")
     command = [sys.executable, "-c", script, str(home)]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Who runs the tests in the background of a script hands down that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "working\n"

@@ -16,8 +16,9 @@ from programme.errors import PerennialError
 
 # Where nobody watches (a file, a pipe, CI) a table is not squeezed into 80 columns.
 _WIDTH = None if sys.stdout.isatty() else 132
-console = Console(width=_WIDTH)
-complaints = Console(stderr=True, width=_WIDTH)
+# An id such as till:100:7 is not a smiley.
+console = Console(width=_WIDTH, emoji=False)
+complaints = Console(stderr=True, width=_WIDTH, emoji=False)
 
 STOPPED = 130
 # What a system says of a place where nothing can be written; anything else is a fault of ours.

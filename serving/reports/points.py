@@ -186,6 +186,7 @@ def write_expiring(path: Path, found: Iterable[Expiring], scale: int) -> int:
     InputRefused : if the place cannot be written to or is not a .csv file.
     """
     exports.check(path, (".csv",))
+    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -157,6 +157,22 @@ def test_an_order_keeps_the_rules_it_first_earned_under(database: Database) -> N
     assert active(database) == 5_00 + 20_00
 
 
+def test_goods_that_come_back_after_a_reversal_by_hand_take_nothing_twice(
+    database: Database,
+) -> None:
+    earned = take_purchases(database, BOOK, [purchase("o1", 100_00)], now=NOW).postings[0]
+    undo = Request("REVERSE", "by-hand", "ann", 70_00, reverses=earned.posting_id)
+    post(database, TERMS, undo, now=NOW)
+
+    taken = take_purchases(
+        database, BOOK, [purchase("r1", -60_00, returns="o1"), purchase("o2", 5_00)], now=NOW
+    )
+
+    assert [posting.active for posting in taken.postings] == [-30_00, 5_00]
+    assert active(database) == 5_00
+    assert not verify(database).violations
+
+
 def test_a_late_order_earns_by_the_tier_as_its_own_rules_name_it(database: Database) -> None:
     newer = rules(**{'"2018-01"': '"2018-06"', "2018-01-01": "2018-06-10", '"gold"': '"sun"'})
     both = rulebook()

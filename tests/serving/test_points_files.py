@@ -102,6 +102,21 @@ def test_balances_are_brought_once_and_end_on_the_day_that_was_promised(
     assert found.expires_at.isoformat() == "2018-06-15T16:00:00+00:00"
 
 
+def test_balances_with_one_last_day_are_told_apart_by_their_lots(
+    desk: PointsDesk, tmp_path: Path
+) -> None:
+    text = "member_id,points,expires_on,lot\nann,30,9999-12-31,\nann,30,99991231,\nann,12,,2\n"
+
+    first = take_text(desk, "balances", text, tmp_path)
+    again = take_text(desk, "balances", text, tmp_path)
+    other = take_text(desk, "balances", text.replace("12,,2", "13,,2"), tmp_path)
+
+    assert (first.postings, first.known, first.refusals) == (2, 0, 1)
+    assert (again.postings, again.known, again.refusals) == (0, 2, 1)
+    assert "'ann' brought another balance" in other.refused[-1]
+    assert active(desk) == 42_00
+
+
 def test_who_has_a_birthday_earns_more_in_its_month(desk: PointsDesk, tmp_path: Path) -> None:
     said = take_text(
         desk, "birthdays", "member_id,birthday\nann,1992-06-30\nbob,02-30\ncat,06-01\n", tmp_path
