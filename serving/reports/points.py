@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,11 @@ def written(points: int, scale: int) -> str:
     return f"{points / 10**scale:,.{scale}f}"
 
 
+def _last_day(expires_at: datetime, timezone: str) -> date:
+    """Return the last day on which points can be spent; at `expires_at` they cannot any more."""
+    return local_date(expires_at - timedelta(microseconds=1), timezone)
+
+
 def show_balance(console: Console, found: Balance, programme: Programme) -> None:
     """Print what a member has."""
     scale, zone = programme.points_scale, programme.timezone
@@ -48,8 +53,9 @@ def show_balance(console: Console, found: Balance, programme: Programme) -> None
     ):  # fmt: skip
         table.add_row(what, written(points, scale))
     if found.expires_at is not None:
-        day = local_date(found.expires_at, zone)
-        table.add_row(f"expiring on {day}", written(found.expiring, scale))
+        table.add_row(
+            f"last day {_last_day(found.expires_at, zone)}", written(found.expiring, scale)
+        )
     console.print(table)
 
 
@@ -61,7 +67,7 @@ def show_postings(console: Console, found: Sequence[Posting], programme: Program
         table.add_column(heading, overflow="fold")  # an id that is cut cannot be reversed
     for heading in ("points", "waiting", "balance"):
         table.add_column(heading, justify="right")
-    for heading in ("expires on", "tier", "why"):
+    for heading in ("last day", "tier", "why"):
         table.add_column(heading)
     for posting in found:
         why = posting.order_key or posting.reverses or posting.reason or ""
@@ -70,7 +76,7 @@ def show_postings(console: Console, found: Sequence[Posting], programme: Program
             str(posting.posting_no), f"{posting.recorded_at:%Y-%m-%d %H:%M}", posting.kind,
             escape(posting.posting_id), written(posting.active, scale),
             written(posting.pending, scale), written(posting.balance, scale),
-            "" if ends is None else str(local_date(ends, programme.timezone)),
+            "" if ends is None else str(_last_day(ends, programme.timezone)),
             escape(posting.tier or ""), escape(why),
         )  # fmt: skip
     console.print(table)
@@ -164,14 +170,14 @@ def show_expiring(console: Console, found: Iterable[Expiring], programme: Progra
     """Print whose points are about to expire, the first hundred."""
     table = Table(title="About to expire", title_justify="left")
     table.add_column("member")
-    table.add_column("expires on")
+    table.add_column("last day")
     table.add_column("points", justify="right")
     more = 0
     for row in found:
         if table.row_count == 100:
             more += 1
             continue
-        day = local_date(row.expires_at, programme.timezone)
+        day = _last_day(row.expires_at, programme.timezone)
         table.add_row(escape(row.member_id), str(day), written(row.points, programme.points_scale))
     console.print(table)
     if more:
