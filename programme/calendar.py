@@ -32,8 +32,18 @@ def local_midnight(day: date, timezone: str) -> datetime:
 
 
 def local_date(instant: datetime, timezone: str) -> date:
-    """Return the calendar day of a zoned `instant` in `timezone`."""
-    return instant.astimezone(zone(timezone)).date()
+    """Return the calendar day of a zoned `instant` in `timezone`.
+
+    Raises
+    ------
+    InputRefused : if the calendar, from year 1 to 9999, has no such day.
+    """
+    try:
+        return instant.astimezone(zone(timezone)).date()
+    except OverflowError as error:
+        raise InputRefused(
+            f"{instant} lies beyond the calendar in {timezone}. Nothing was done. Correct the date."
+        ) from error
 
 
 def coming_midnight(instant: datetime, timezone: str) -> date:

@@ -151,7 +151,7 @@ class Database:
 def _address(url: str) -> URL:
     try:
         address = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         # The text may hold a password: it is not repeated.
         raise InputRefused(
             "PERENNIAL_DB_URL is no database address. Nothing was done. Write for example "

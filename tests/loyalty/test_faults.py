@@ -253,7 +253,10 @@ def test_a_database_of_newer_code_is_refused(database: Database) -> None:
         database.write(migrations.upgrade)
 
 
-@pytest.mark.parametrize("url", ["oracle://x", "://", "mysql://root:secret@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["oracle://x", "://", "mysql://root:secret@host/x", "postgresql://u:secret@127.0.0.1:abc/n"],
+)
 def test_an_address_that_is_none_of_ours_is_refused_without_its_password(
     tmp_path: Path, url: str
 ) -> None:

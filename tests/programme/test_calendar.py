@@ -75,3 +75,13 @@ def test_windows_are_whole_weeks() -> None:
     for days, hint in ((30, "try 28"), (0, "try 7"), (-7, "try 7"), (3, "try 7")):
         with pytest.raises(InputRefused, match=f"The horizon is {days} days.*{hint}"):
             calendar.require_whole_weeks(days, "The horizon")
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [("9999-12-31T23:30:00+00:00", "Asia/Shanghai"),
+     ("0001-01-01T00:30:00+14:00", "America/New_York")],
+)  # fmt: skip
+def test_an_instant_beyond_the_calendar_is_refused(written: str, zone: str) -> None:
+    with pytest.raises(InputRefused, match="beyond the calendar"):
+        calendar.local_date(datetime.fromisoformat(written), zone)
