@@ -75,15 +75,24 @@ def rules(
 
 
 @app.command(epilog="Example, for a cron: perennial points earn --home var/shop")
-def earn(home: HomeOption = None) -> None:
+def earn(
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what was refused before, whenever it came.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
     """Let purchases and events earn that came into the lake since the last time; each once."""
     from serving.earning import earn as job
     from serving.reports.points import show_earnings
 
     settings = _settings(home)
     with _desk(home) as desk, ends_on_request(), progress("earn") as tell:
-        done = job(settings, desk.database, desk.rules, now=datetime.now(UTC), tell=tell)
+        done = job(
+            settings, desk.database, desk.rules, now=datetime.now(UTC), again=again, tell=tell
+        )
     show_earnings(console, done)
+    if done.refusals:
+        raise typer.Exit(1)
 
 
 @app.command(

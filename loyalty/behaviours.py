@@ -57,10 +57,10 @@ def _take_events(
     for index, event in enumerate(events):
         try:
             _check_event(event)
-            check_limits(
-                Request("EARN", "#", event.member_id, None, event.occurred_at),
-                book.terms.limits, book.now,
-            )  # fmt: skip
+            rulebook.check(event.occurred_at)
+            probe = Request("EARN", "#", event.member_id, None, event.occurred_at,
+                            order_key=f"{event.source}/{event.event_id}")  # fmt: skip
+            check_limits(probe, book.terms.limits, book.now)
         except PostingRefused as refused:
             taken.refusals.append(Refusal(index, f"{event.source}/{event.event_id}", refused))
         else:

@@ -1,5 +1,6 @@
 """Members' birthdays, for the days on which orders earn more; the year is never kept."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 
@@ -13,6 +14,8 @@ from loyalty.tables import ACCOUNTS
 from loyalty.terms import Terms
 from programme.database import Database
 
+_BIRTHDAY = re.compile(r"(?P<year>[0-9]{4}-)?(?P<day>[0-9]{2}-[0-9]{2})")
+
 
 def month_and_day(written: str) -> str:
     """Return a birthday, written as 02-29 or 1990-02-29, as MM-DD.
@@ -21,13 +24,14 @@ def month_and_day(written: str) -> str:
     ------
     Malformed : if there is no such day.
     """
-    month_day = written.strip()[-5:]
-    year = written.strip()[:-5] or "2000-"  # a leap year
+    found = _BIRTHDAY.fullmatch(written.strip())
     try:
-        day = date.fromisoformat(year + month_day)
+        if found is None:
+            raise ValueError(written)
+        day = date.fromisoformat(f"{found['year'] or '2000-'}{found['day']}")  # a leap year
     except ValueError as error:
         raise Malformed(
-            f"{written!r:.40} is no birthday. It was not kept. Write 02-29, or 1992-02-29."
+            f"{written!r:.40} is no birthday. Nothing was changed. Write 02-29, or 1992-02-29."
         ) from error
     return f"{day:%m-%d}"
 
@@ -37,11 +41,13 @@ def keep_birthdays(
 ) -> None:
     """Remember birthdays, by member, as MM-DD; None forgets one.
 
-    Who has no account gets one: orders look at it. What was earned before is not reckoned again.
+    Whose birthday is kept gets an account if she has none: orders look at it. What was earned
+    before is not reckoned again.
     """
+    told = [member for member, day in birthdays.items() if day is not None]
 
     def work(connection: Connection) -> None:
-        Book(connection, terms, now).lock(birthdays, birthdays)
+        Book(connection, terms, now).lock(birthdays, told)
         rows = [{"member_id": member, "birthday": day} for member, day in birthdays.items()]
         write(connection, Write("change", ACCOUNTS, rows))
 

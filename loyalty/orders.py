@@ -160,8 +160,8 @@ class _Orders:
         self._book.lock(members, members)
         orders = self._load({purchase.counts_for for purchase in sound})
         known = self._known({(purchase.source, purchase.order_id) for purchase in sound})
-        touched: dict[tuple[str, str], None] = {}
-        rows = []
+        # What each order gets, with the places in the batch.
+        taken: dict[tuple[str, str], list[tuple[int, Purchase, dict[str, Any]]]] = {}
         for index, purchase in sorted(numbered, key=lambda pair: pair[1].occurred_at):
             line_key = (purchase.source, purchase.order_id, purchase.line.line_no)
             fingerprint = _fingerprint(purchase)
@@ -179,15 +179,18 @@ class _Orders:
             orders[purchase.counts_for] = order
             order.lines.append(purchase.line)
             known[line_key] = fingerprint
-            touched[purchase.counts_for] = None
-            rows.append(_line_row(purchase, fingerprint))
-        changed = [orders[key] for key in touched]
-        for order in sorted(changed, key=lambda order: (order.occurred_at, order.key)):
-            self._reckon(order)
+            row = _line_row(purchase, fingerprint)
+            taken.setdefault(purchase.counts_for, []).append((index, purchase, row))
+        for key in sorted(taken, key=lambda key: (orders[key].occurred_at, orders[key].key)):
+            try:
+                self._reckon(orders[key])
+            except PostingRefused as refused:
+                for index, purchase, _ in taken.pop(key):
+                    self._refuse(index, purchase, refused)
         write(
             self._connection,
-            Write("append", ORDER_LINES, rows),
-            Write("upsert", ORDERS, [_order_row(order) for order in changed]),
+            Write("append", ORDER_LINES, [row for its in taken.values() for *_, row in its]),
+            Write("upsert", ORDERS, [_order_row(orders[key]) for key in taken]),
         )
         return self._taken
 
@@ -249,10 +252,10 @@ class _Orders:
     def _is_sound(self, index: int, purchase: Purchase) -> bool:
         try:
             _check_purchase(purchase, self._rulebook.programme.currency)
-            check_limits(
-                Request("EARN", "#", purchase.member_id, None, purchase.occurred_at),
-                self._book.terms.limits, self._book.now,
-            )  # fmt: skip
+            self._rulebook.check(purchase.occurred_at)
+            probe = Request("EARN", "#", purchase.member_id, None, purchase.occurred_at,
+                            order_key=f"{purchase.source}/{purchase.order_id}")  # fmt: skip
+            check_limits(probe, self._book.terms.limits, self._book.now)
         except PostingRefused as refused:
             self._refuse(index, purchase, refused)
             return False

@@ -285,6 +285,6 @@ def _told(
     active = account.active if terms.spent_points == "negative" else max(0, account.active)
     return Balance(
         account.member_id, at, active, account.pending, account.owed, account.spent,
-        account.expired, soonest[0][0] if soonest else None,
+        account.expired, min((told for told, _ in soonest), default=None),
         sum(points for _, points in soonest),
     )  # fmt: skip

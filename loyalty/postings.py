@@ -138,9 +138,10 @@ def check_limits(request: Request, limits: Limits, now: datetime) -> None:
     ------
     OutsideLimits : naming the bounds.
     """
+    what = f"{request.kind} {request.order_key or request.posting_id}"
     if request.points is not None and abs(request.points) > limits.points_max:
         raise OutsideLimits(
-            f"{request.kind} {request.posting_id} asks for {request.points} points, more than "
+            f"{what} asks for {request.points} points, more than "
             f"{limits.points_max} at once. Nothing was posted. Raise limits.points_max of the "
             "rules if that is meant."
         )
@@ -149,7 +150,7 @@ def check_limits(request: Request, limits: Limits, now: datetime) -> None:
     latest = now + timedelta(minutes=limits.future_minutes)
     if moment is not None and not earliest <= moment <= latest:
         raise OutsideLimits(
-            f"{request.kind} {request.posting_id} is dated {moment}; between {earliest} and "
+            f"{what} is dated {moment}; between {earliest} and "
             f"{latest} is accepted. Nothing was posted. Correct the date, or the limits of the "
             "rules."
         )
@@ -176,7 +177,11 @@ def check_member(member_id: str) -> None:
 
 def is_writable(text: str) -> bool:
     """Say whether every database can keep a text: no NUL, no half of a character."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def _check_points(request: Request) -> None:

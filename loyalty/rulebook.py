@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, insert, select
 
+from loyalty.errors import OutsideLimits
 from loyalty.rules import Rules, read
 from loyalty.tables import RULE_VERSIONS
 from loyalty.terms import Terms
@@ -48,6 +49,21 @@ class Rulebook:
     def at(self, instant: datetime) -> Rules:
         """Return the version that holds at an instant; see `on`."""
         return self.on(local_date(instant, self.programme.timezone))
+
+    def check(self, instant: datetime) -> None:
+        """Refuse what happened before there were rules.
+
+        Raises
+        ------
+        OutsideLimits : naming the first day that has rules.
+        """
+        first = self.versions[0].file.valid_from if self.versions else None
+        day = local_date(instant, self.programme.timezone)
+        if first is None or day < first:
+            raise OutsideLimits(
+                f"It is of {day}; the first rules hold from {first}. Nothing was posted. Adopt a "
+                "version that holds from then, or leave it out."
+            )
 
     def named(self, version: str) -> Rules:
         """Return one version by its name."""

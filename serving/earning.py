@@ -52,19 +52,22 @@ def earn(
     rulebook: Rulebook,
     *,
     now: datetime,
+    again: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Earnings:
     """Let all earn that came since the last run; stopped anywhere, it goes on from there.
 
     Parameters
     ----------
+    again : begin with the first row there ever was: what earned is known and earns no second
+        time, what was refused gets another chance
     tell : is told how far it is
     """
     lake = Lake(settings)
     manifest = lake.ready()
     earned = Earnings()
     for feed in _FEEDS:
-        batch_no, done = _parsed(position(database, feed.name))
+        batch_no, done = (0, 0) if again else _parsed(position(database, feed.name))
         for batch in manifest.batches:
             if batch.batch_no < batch_no or feed.table not in batch.rows:
                 continue

@@ -129,10 +129,10 @@ def take(
 
     Raises
     ------
-    InputRefused : if the file cannot be read or has other columns; nothing of it was taken.
+    InputRefused : if the file cannot be opened or has other columns; nothing of it was taken.
     """
     done = FileTaken()
-    rows = _rows(kind, path)
+    rows = _rows(kind, path, done)
     while some := list(islice(rows, ROWS_AT_ONCE)):
         done.rows += len(some)
         _TAKERS[kind](desk, some, now, done)
@@ -153,32 +153,37 @@ def whole(written: str, places: int) -> int | None:
     return int(units) if units == units.to_integral_value() else None
 
 
-def _rows(kind: str, path: Path) -> Iterator[Row]:
+def _rows(kind: str, path: Path, done: FileTaken) -> Iterator[Row]:
+    """Yield rows up to the end, or to where the file cannot be read, which is then refused."""
     known = [column.name for column in COLUMNS[kind] if not column.name.startswith(NUMBER)]
     needed = [column.name for column in COLUMNS[kind] if column.needed]
+    line_no = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             there = list(reader.fieldnames or ())
-            missing = [name for name in needed if name not in there]
             others = [
                 name for name in there
                 if name not in known and not (kind == "purchases" and name.startswith(NUMBER))
             ]  # fmt: skip
-            if missing or others or len(set(there)) < len(there):
+            twice = sorted({name for name in there if there.count(name) > 1})
+            if others or twice or not set(needed) <= set(there):
                 raise InputRefused(
                     f"{path} holds no {kind}: its headings are {', '.join(there) or 'none'}; "
                     f"needed are {', '.join(needed)}"
                     + (f"; not known are {', '.join(others)}" if others else "")
-                    + ". Nothing was taken. `perennial points columns` lists all of them."
+                    + (f"; there twice are {', '.join(twice)}" if twice else "")
+                    + ". Nothing was taken. `perennial points columns` lists all of them; commas "
+                    "stand between them."
                 )
+            line_no = reader.line_num
             for row in reader:
-                yield reader.line_num, row
+                line_no = reader.line_num
+                yield line_no, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputRefused(
-            f"{path} cannot be read: {error}. Rows before that were taken; taken again, they count "
-            "once."
-        ) from error
+        if not line_no:
+            raise InputRefused(f"{path} cannot be read: {error}. Nothing was taken.") from error
+        done.refuse(line_no + 1, f"cannot be read: {error}. Nothing from here on was taken.")
 
 
 def _take_purchases(desk: PointsDesk, rows: Sequence[Row], now: datetime, done: FileTaken) -> None:

@@ -133,6 +133,8 @@ def show_earnings(console: Console, done: Earnings) -> None:
     )
     for said in done.refused:
         console.print(said, markup=False, soft_wrap=True)
+    if done.refusals:
+        console.print("mend what they say, then: perennial points earn --again")
 
 
 def show_taken(console: Console, done: FileTaken) -> None:
@@ -199,7 +201,9 @@ def write_expiring(path: Path, found: Iterable[Expiring], scale: int) -> int:
         writer.writerow(["member_id", "expires_at", "points", "points_scale"])
         for row in found:
             count += 1
-            writer.writerow([row.member_id, row.expires_at.isoformat(), row.points, scale])
+            # A spreadsheet must not run an id.
+            shown = "'" * row.member_id.startswith(tuple(exports.FORMULA_STARTS)) + row.member_id
+            writer.writerow([shown, row.expires_at.isoformat(), row.points, scale])
     return count
 
 

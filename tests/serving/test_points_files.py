@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from loyalty.errors import UnknownMember
 from loyalty.points import balance, ledger
 from programme.errors import InputRefused
 from serving.points import PointsDesk
@@ -126,9 +127,49 @@ def test_who_has_a_birthday_earns_more_in_its_month(desk: PointsDesk, tmp_path: 
     take_text(desk, "purchases", PURCHASES + bought.format("ann") + bought.format("cat"), tmp_path)
 
     assert said.refused == (
-        "line 3: '02-30' is no birthday. It was not kept. Write 02-29, or 1992-02-29.",
+        "line 3: '02-30' is no birthday. Nothing was changed. Write 02-29, or 1992-02-29.",
     )
     assert (active(desk), active(desk, "cat")) == (10_00, 5_00)
+
+
+def test_a_birthday_that_is_forgotten_opens_no_account(desk: PointsDesk, tmp_path: Path) -> None:
+    take_text(desk, "birthdays", "member_id,birthday\nstranger,\n", tmp_path)
+
+    with pytest.raises(UnknownMember):
+        active(desk, "stranger")
+
+
+@pytest.mark.parametrize("fault", ['"till,o3', "x" * 200_000])
+def test_what_stands_before_a_fault_is_taken_and_the_rest_is_said(
+    desk: PointsDesk, tmp_path: Path, fault: str
+) -> None:
+    rows = "".join(
+        f"till,o{n},1,ann,2018-06-14T10:00:00Z,{net},,,\n" for n, net in ((1, "5.00"), (2, "x"))
+    )
+
+    done = take_text(desk, "purchases", PURCHASES + rows + fault, tmp_path)
+
+    assert (done.postings, done.refusals) == (1, 2)
+    assert done.refused[0].startswith("line 4: cannot be read")
+    assert active(desk) == 5_00
+
+
+def test_one_order_that_is_too_large_or_too_early_does_not_stop_the_others(
+    desk: PointsDesk, tmp_path: Path
+) -> None:
+    row = "till,{},1,ann,{}T10:00:00Z,{},,,\n"
+    done = take_text(
+        desk, "purchases",
+        PURCHASES + row.format("o1", "2018-06-10", "5.00")
+        + row.format("o2", "2018-06-11", "9000000000.00")
+        + row.format("o3", "2017-12-30", "5.00") + row.format("o4", "2018-06-12", "5.00"),
+        tmp_path,
+    )  # fmt: skip
+
+    assert (done.postings, done.refusals) == (2, 2)
+    assert "the first rules hold from 2018-01-01" in done.refused[0]
+    assert done.refused[1].startswith("line 3: EARN till/o2 asks for")
+    assert active(desk) == 10_00
 
 
 @pytest.mark.parametrize("kind", COLUMNS)
