@@ -20,7 +20,7 @@ from loyalty.errors import (
     UnknownPosting,
 )
 from loyalty.expiry import expiring, settle_due
-from loyalty.lasting import Lasting
+from loyalty.lasting import Lasting, life
 from loyalty.points import balance, find, ledger, post, post_many
 from loyalty.postings import Posting, Request
 from loyalty.status import tier_status
@@ -412,3 +412,21 @@ def test_a_tier_counts_what_postings_count_and_changes_nothing_else(database: Da
     assert [p.tier for p in (gold, spent, silver)] == ["gold", "gold", "silver"]
     found = tier_status(database, terms, "ann", now=NOW)
     assert (found.tier, found.amount, found.to_next, found.benefits) == ("silver", 95, 5, ())
+
+
+def test_of_lots_that_end_together_the_earliest_promise_is_told_now_and_then(
+    database: Database,
+) -> None:
+    # Both are worth nothing from the fifth day on; one was promised until the second, with grace.
+    longer, shorter = Lasting("days", 4), Lasting("days", 1, grace_days=3)
+    for number, lasting in enumerate((longer, shorter)):
+        request = Request("EARN", f"e{number}", "ann", 10, lasting=lasting)
+        post(database, TERMS, request, now=NOW)
+    later = NOW + timedelta(hours=1)
+
+    now = balance(database, TERMS, "ann", now=NOW)
+    then = balance(database, TERMS, "ann", now=later, at=NOW)
+
+    assert now == then
+    assert now.expiring == 20
+    assert now.expires_at == life(shorter, NOW, TERMS.timezone).expires_at
