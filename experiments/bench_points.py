@@ -185,6 +185,7 @@ def _earn(url: str, seed: int, start: float) -> int:
             "EARN", uuid4().hex, f"m{chance.randrange(MEMBERS)}", 10,
             qualifying=Qualifying(10, 1_000, 1),
         )  # fmt: skip
+        # A clock that stands still would put every posting into one place of an index.
         post(database, TERMS, request, now=NOW + timedelta(seconds=time.monotonic()))
 
     done = _count(earn, start)
