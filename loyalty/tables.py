@@ -13,6 +13,7 @@ member_days  what a day counted for tiers, and towards the daily cap
 orders       what an order earned so far, and by which rules
 order_lines  the lines it earned for: a line that comes twice earns once
 rule_versions, watermarks, idempotency_keys   what was declared, read and answered
+ledger_facts  what every row of the ledger goes by, and none says itself
 """
 
 from sqlalchemy import (
@@ -209,7 +210,7 @@ ORDERS = Table(
     Column("source", String(SOURCE_LENGTH_MAX), primary_key=True),
     Column("order_id", String(ORDER_ID_LENGTH_MAX), primary_key=True),
     Column("member_id", String(MEMBER_ID_LENGTH_MAX), nullable=False),
-    _instant("occurred_at", required=True),  # of its first line that came
+    _instant("occurred_at", required=True),  # of its earliest purchase; see `orders`
     Column("rule_version", String(40), nullable=False),
     Column("tier", String(40)),  # of the member before it
     Column("birthday", String(5)),  # of the member when it came
@@ -228,6 +229,7 @@ ORDER_LINES = Table(
     Column("line_no", String(ORDER_ID_LENGTH_MAX), primary_key=True),
     # The order it counts for: its own, or the one it returns goods of.
     Column("counts_for", String(ORDER_ID_LENGTH_MAX), nullable=False),
+    _instant("occurred_at"),  # absent: as its order, of rows from before it was kept
     Column("net_cents", BigInteger, nullable=False),
     Column("quantity", Float, nullable=False),
     Column("product_id", Text),
@@ -261,5 +263,11 @@ IDEMPOTENCY_KEYS = Table(
     Column("status", Integer, nullable=False),
     Column("answer", Text, nullable=False),
     _instant("recorded_at", required=True),
+)
+LEDGER_FACTS = Table(
+    "ledger_facts",
+    metadata,
+    Column("fact", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
 )
 APPENDED = (POSTINGS, ENTRIES, ALLOCATIONS)

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from loyalty import rulebook
 from loyalty.rulebook import Rulebook
+from loyalty.scale import hold_scale
 from loyalty.tables import RULE_VERSIONS
 from programme.database import Database
 from programme.settings import Programme, Settings, open_programme
@@ -28,12 +29,13 @@ class PointsDesk:
         Raises
         ------
         NotReady : if the home holds no programme yet, or the database does not answer.
+        InputRefused : if its points were counted in another unit than the programme now says.
         """
         with self._lock:
             if self._database is None:
                 settings = self._settings or Settings.load()
                 self._programme = open_programme(settings)
-                self._database = Database.open(settings)
+                self._database = _opened(settings, self._programme)
             return self._database
 
     @property
@@ -59,3 +61,13 @@ class PointsDesk:
             if self._database is not None:
                 self._database.close()
             self._database = None
+
+
+def _opened(settings: Settings, programme: Programme) -> Database:
+    database = Database.open(settings)
+    try:
+        hold_scale(database, programme.points_scale)
+    except BaseException:
+        database.close()
+        raise
+    return database
