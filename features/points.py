@@ -4,6 +4,9 @@ The loyalty feed names no lots: a redemption does not say which points it spends
 expire soonest are taken to be spent first, so what is left of a balance is attributed to the
 grants that expire last: first those that never do, then the latest, and so on backwards. Grants
 that have expired already come last of all, and nothing of them can expire again.
+
+Where a tier multiplies what is earned, every amount of points tells it. So amounts are for people
+to read, as the tier itself is; models and offers see only when and how often points moved.
 """
 
 from features.group import Column, FeatureGroup
@@ -48,36 +51,40 @@ POINTS = FeatureGroup(
     rows=_POSTINGS,
     reads=("points",),
     columns=(
-        Column("points_balance", "points", "what she can spend", "sum(points)", absent=0),
+        Column(
+            "points_balance", "points", "what she can spend", "sum(points)", absent=0,
+            use="report",
+        ),
         *(
             Column(
                 f"points_earned_{days}d", "points", f"earned or activated, last {days} days",
-                _moved("", _EARNED, days), absent=0,
+                _moved("", _EARNED, days), absent=0, use="report",
             )
             for days in (84, 364)
         ),
         Column(
-            "points_redeemed_364d", "points", "spent, last 364 days", _REDEEMED_364D, absent=0
+            "points_redeemed_364d", "points", "spent, last 364 days", _REDEEMED_364D, absent=0,
+            use="report",
         ),
         Column(
             "points_expired_364d", "points", "expired, last 364 days",
-            _moved("-", "kind = 'EXPIRE'", 364), absent=0,
+            _moved("-", "kind = 'EXPIRE'", 364), absent=0, use="report",
         ),
         Column(
             "points_burn_rate_364d", "ratio", "points spent over points earned, last 364 days",
             f"{_REDEEMED_364D} / nullif(cast({_EARNED_364D} as double), 0)",
-            empty="nothing earned, last 364 days",
+            use="report", empty="nothing earned, last 364 days",
         ),
         Column(
             "points_expiring_28d", "points",
             "of the balance, what expires in the next 28 days unless spent",
             "coalesce(sum(left_over) filter (where expires_in_days between 1 and 28), 0)",
-            absent=0,
+            absent=0, use="report",
         ),
         Column(
             "days_to_points_expiry", "days", "until some of the balance expires",
             "min(expires_in_days) filter (where left_over > 0 and expires_in_days > 0)",
-            empty="nothing that expires is left",
+            use="report", empty="nothing that expires is left",
         ),
         Column(
             "days_since_points_earned", "days", "since points were earned or activated",

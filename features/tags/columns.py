@@ -14,7 +14,7 @@ Kind = Literal["number", "name"]
 Source = Literal["features", "habits", "goods", "segments", "scores"]
 
 # What a tier decided must not decide what a member is called, or offers would follow tiers.
-TIER_DERIVED = frozenset(column.name for column in POINTS.columns if column.use == "report")
+TIER_DERIVED = frozenset({"tier", "tier_days"})
 
 SEGMENTS: dict[str, Kind] = {
     "r": "number", "f": "number", "m": "number", "rfm": "name", "rfm_group": "name",
@@ -44,13 +44,16 @@ class Known:
     needs: tuple[str, ...] = ()
 
 
-def find(name: str, goods: frozenset[str], where: str) -> Known:
+def find(
+    name: str, goods: frozenset[str], where: str, *, undone: str = "No tag was read."
+) -> Known:
     """Return the column of that name.
 
     Parameters
     ----------
     goods : ids of the kinds of goods that are declared
     where : who asks, for the refusal
+    undone : what did not happen, for the refusal
 
     Raises
     ------
@@ -58,7 +61,7 @@ def find(name: str, goods: frozenset[str], where: str) -> Known:
     """
     source, _, local = name.partition(".")
     if not local:
-        return _feature(name, where)
+        return _feature(name, where, undone)
     if source == "habits" and local in habits.COLUMNS:
         group, column = habits.COLUMNS[local]
         return Known(name, "habits", local, "number", column.unit, group.needed(column))
@@ -68,31 +71,31 @@ def find(name: str, goods: frozenset[str], where: str) -> Known:
             found = MEASURES[measure]
             needs = ("products", "category", *found.needs)
             return Known(name, "goods", local, "number", found.unit, needs)
-        raise _unknown(name, where, [
+        raise _unknown(name, where, undone, [
             f"goods.{one}.{each}" for one in sorted(goods) for each in MEASURES
         ])  # fmt: skip
     if source == "segments" and local in SEGMENTS:
         return Known(name, "segments", local, SEGMENTS[local], _unit(local))
     if source == "scores" and local in SCORES:
         return Known(name, "scores", local, SCORES[local], _unit(local))
-    raise _unknown(name, where, [
+    raise _unknown(name, where, undone, [
         *(f"habits.{one}" for one in habits.COLUMNS), *(f"segments.{one}" for one in SEGMENTS),
         *(f"scores.{one}" for one in SCORES),
     ])  # fmt: skip
 
 
-def _feature(name: str, where: str) -> Known:
+def _feature(name: str, where: str, undone: str) -> Known:
     if name in TIER_DERIVED:
         raise InputRefused(
             f"{where} reads {name}, which derives from a tier. Tags lead to offers, and a tier "
-            "never decides an offer. No tag was read. Use what the member did instead."
+            f"never decides an offer. {undone} Use what the member did instead."
         )
     for group in table.GROUPS:
         for column in group.columns:
             if column.name == name:
                 kind: Kind = "name" if column.is_text else "number"
                 return Known(name, "features", name, kind, column.unit, group.needed(column))
-    raise _unknown(name, where, [column.name for column in table.COLUMNS])
+    raise _unknown(name, where, undone, [column.name for column in table.COLUMNS])
 
 
 def _unit(local: str) -> str:
@@ -103,11 +106,11 @@ def _unit(local: str) -> str:
     return "share" if local.endswith("_probability") else "index"
 
 
-def _unknown(name: str, where: str, there_are: list[str]) -> InputRefused:
+def _unknown(name: str, where: str, undone: str, there_are: list[str]) -> InputRefused:
     close = difflib.get_close_matches(name[:160], there_are, n=3, cutoff=0.6)
     hint = f"Did you mean {', '.join(close)}? " if close else ""
     return InputRefused(
-        f"{where} reads {name[:160]!r}, and there is no such column. No tag was read. {hint}"
+        f"{where} reads {name[:160]!r}, and there is no such column. {undone} {hint}"
         "docs/features.md and docs/tags.md list what tags may read."
     )
 
