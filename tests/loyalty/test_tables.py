@@ -5,7 +5,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from loyalty.tables import metadata
+from actions import tables as actions
+from loyalty import tables as loyalty
 from programme import migrations
 from programme.database import Database
 
@@ -14,7 +15,7 @@ def test_the_migrated_database_has_the_tables_of_the_code(database: Database) ->
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
 
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, [loyalty.metadata, actions.metadata]) == []
 
 
 def test_the_revision_the_code_expects_is_the_last_of_the_history() -> None:
