@@ -74,7 +74,9 @@ class Book(Pages):
                     "unchanged."
                 )
             return posted
-        check_limits(request, self.terms.limits, self.now)
+        if not (ours and (request.kind == "REVERSE" or not request.points)):
+            # Whatever takes back what we posted was judged when that was earned.
+            check_limits(request, self.terms.limits, self.now)
         for member_id in request.members:
             if member_id not in self._accounts:
                 raise UnknownMember(
@@ -111,14 +113,28 @@ class Book(Pages):
         self._load_days([member_id])
         return self._days[member_id].get(day, Qualifying())
 
-    def tier(self, member_id: str, day: date, policy: TierPolicy | None) -> str | None:
-        """Return the name of a member's tier on `day`, by a policy; None where there is none."""
+    def tier(
+        self,
+        member_id: str,
+        day: date,
+        policy: TierPolicy | None,
+        *,
+        without: tuple[date, Qualifying] | None = None,
+    ) -> str | None:
+        """Return the name of a member's tier on `day`, by a policy; None where there is none.
+
+        Parameters
+        ----------
+        without : what to leave out of what a day counted
+        """
         if policy is None:
             return None
         self._load_days([member_id])
+        days = self._days[member_id]
+        if without is not None and without[0] in days:
+            days = {**days, without[0]: days[without[0]] + -without[1]}
         counted = [
-            (then, getattr(qualifying, policy.measure))
-            for then, qualifying in sorted(self._days[member_id].items())
+            (then, getattr(qualifying, policy.measure)) for then, qualifying in sorted(days.items())
         ]
         return policy.levels[level_on(policy, counted, day)].name
 

@@ -1,26 +1,28 @@
 """Purchases become earnings, once, whichever way and however often they come.
 
 The order is what earns. Its lines are kept: when a line comes late, or goods of it are returned,
-the order is reckoned again with all its lines by the rules it first earned under, and the
-difference is posted. So whatever a multiplier added is undone in proportion.
+the order is reckoned again with all its lines by the rules of its day, and the difference is
+posted. So whatever a multiplier added is undone in proportion. A line that shows the order to be of
+another day moves all of it there: what has come, not how it came, says what was earned.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from fractions import Fraction
 from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from loyalty.account import Qualifying
 from loyalty.book import Book
 from loyalty.earning import Earned, Line, order_earns
 from loyalty.errors import Malformed, PostingRefused
 from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
-from loyalty.postings import Request, check_limits, check_member, digest
+from loyalty.order import DatedLine, Order, line_fields, line_of, order_of, order_row
+from loyalty.postings import Request, check_limits, check_member
 from loyalty.rulebook import Rulebook
 from loyalty.statements import Write, write
 from loyalty.tables import (
@@ -118,31 +120,6 @@ def simulate(
     return order_earns(rules, lines, occurred_at, tier=tier, birthday=birthday)
 
 
-@dataclass
-class _Order:
-    """One order: what is known of it, its lines, what it has earned so far."""
-
-    source: str
-    order_id: str
-    member_id: str
-    occurred_at: datetime
-    rule_version: str
-    tier: str | None
-    birthday: str | None
-    postings: int = 0
-    points: int = 0
-    qualifying: Qualifying = field(default_factory=Qualifying)
-    lines: list[Line] = field(default_factory=list)
-    is_new: bool = False
-
-    @property
-    def key(self) -> str:
-        return f"{self.source}/{self.order_id}"
-
-    def posting_id(self, number: int) -> str:
-        return f"#order:{number}:{digest([self.source, self.order_id])[:40]}"
-
-
 class _Orders:
     """The orders a batch of purchases touches."""
 
@@ -150,6 +127,7 @@ class _Orders:
         self._connection = connection
         self._rulebook = rulebook
         self._book = book
+        self._timezone = rulebook.programme.timezone
         self._taken = Taken()
 
     def take(self, purchases: Sequence[Purchase]) -> Taken:
@@ -168,7 +146,9 @@ class _Orders:
             if line_key in known:
                 self._seen_before(index, purchase, known[line_key] == fingerprint)
                 continue
-            order = orders.get(purchase.counts_for) or self._first_seen(purchase)
+            order = orders.get(purchase.counts_for) or Order(
+                *purchase.counts_for, purchase.member_id, purchase.occurred_at
+            )
             if order.member_id != purchase.member_id:
                 self._refuse(index, purchase, Malformed(
                     f"{order.key} is the order of another member. Line "
@@ -177,10 +157,12 @@ class _Orders:
                 ))  # fmt: skip
                 continue
             orders[purchase.counts_for] = order
-            order.lines.append(purchase.line)
+            order.lines.append(_dated(purchase))
             known[line_key] = fingerprint
             row = _line_row(purchase, fingerprint)
             taken.setdefault(purchase.counts_for, []).append((index, purchase, row))
+        for key in taken:
+            orders[key].date(self._timezone)
         for key in sorted(taken, key=lambda key: (orders[key].occurred_at, orders[key].key)):
             try:
                 self._reckon(orders[key])
@@ -190,64 +172,105 @@ class _Orders:
         write(
             self._connection,
             Write("append", ORDER_LINES, [row for its in taken.values() for *_, row in its]),
-            Write("upsert", ORDERS, [_order_row(orders[key]) for key in taken]),
+            Write("upsert", ORDERS, [order_row(orders[key]) for key in taken]),
         )
         return self._taken
 
-    def _reckon(self, order: _Order) -> None:
+    def _reckon(self, order: Order) -> None:
         """Post the difference between what all lines earn and what was posted so far."""
-        rules = self._rulebook.named(order.rule_version)
-        if order.is_new:
-            # By now the orders before it have been posted: this is the tier they brought her.
-            day = local_date(order.occurred_at, rules.terms.timezone)
-            # In the words of the rules it earns by: others may name their tiers otherwise.
-            order.tier = self._book.tier(order.member_id, day, rules.terms.tiers)
-            order.birthday = self._book.birthday(order.member_id)
-        earned = order_earns(
-            rules, order.lines, order.occurred_at, tier=order.tier, birthday=order.birthday
-        )
-        points = earned.points - order.points
-        counted = earned.qualifying + -order.qualifying
+        was = replace(order)
+        moved = self._settle(order)
+        earned = self._earned(order)
         order.points, order.qualifying = earned.points, earned.qualifying
+        if moved and (was.points or any(was.qualifying.amounts)):
+            self._post_anew(order, was)
+            return
+        points, counted = earned.points - was.points, earned.qualifying + -was.qualifying
         if points < 0:
-            self._take_back(order, -points, counted)
+            taken = _reversal(was, "return", counted)
+            self._take_back(order, range(order.postings, 0, -1), -points, taken)
         elif points or any(counted.amounts):
-            order.postings += 1
-            self._taken.postings.append(self._book.post(
-                Request(
-                    "EARN", order.posting_id(order.postings), order.member_id, points,
-                    order.occurred_at, reason="order", qualifying=counted, order_key=order.key,
-                    rule_version=order.rule_version,
-                ),
-                ours=True,
-            ))  # fmt: skip
+            self._earn(order, points, counted)
 
-    def _take_back(self, order: _Order, points: int, counted: Qualifying) -> None:
-        """Reverse what the order earned, its newest posting first.
+    def _settle(self, order: Order) -> bool:
+        """Look up by what an order earns; return whether it had earned on another day."""
+        settled_at = order.settled_at
+        day = self._day(order.occurred_at)
+        if settled_at is not None and self._day(settled_at) == day:
+            return False
+        rules = self._rulebook.on(day)
+        order.rule_version = rules.version
+        # By now the orders before it have been posted: this is the tier they brought her, in the
+        # words of the rules it earns by. What it counted itself on another day is left out.
+        its = None if settled_at is None else (self._day(settled_at), order.qualifying)
+        order.tier = self._book.tier(order.member_id, day, rules.terms.tiers, without=its)
+        if settled_at is None:
+            order.birthday = self._book.birthday(order.member_id)
+        order.settled_at = order.purchased_at(self._timezone)
+        return settled_at is not None
+
+    def _earned(self, order: Order) -> Earned:
+        if order.settled_at is None or order.purchased_at(self._timezone) is None:
+            return Earned(0, Fraction(0), (), Qualifying())  # returns wait for their order
+        return order_earns(
+            self._rulebook.named(order.rule_version), [kept.line for kept in order.lines],
+            order.occurred_at, tier=order.tier, birthday=order.birthday,
+        )  # fmt: skip
+
+    def _post_anew(self, order: Order, was: Order) -> None:
+        """Let an order earn on its right day, then take back what it earned on another.
+
+        In this order what was spent meanwhile is paid by the same points, under every policy. What
+        somebody had reversed by hand is taken from the new posting.
+        """
+        if order.points or any(order.qualifying.amounts):
+            self._earn(order, order.points, order.qualifying)
+        new = range(order.postings, was.postings, -1)
+        numbers = (*range(was.postings, 0, -1), *new)
+        taken = _reversal(was, "other day", -was.qualifying)
+        if not self._take_back(order, numbers, was.points, taken):
+            assert was.settled_at is not None, "what has earned was of some day"
+            there = replace(was, occurred_at=was.settled_at, postings=order.postings)
+            self._earn(there, 0, -was.qualifying)
+            order.postings += 1
+
+    def _earn(self, order: Order, points: int, counted: Qualifying) -> None:
+        order.postings += 1
+        self._taken.postings.append(self._book.post(
+            Request(
+                "EARN", order.posting_id(order.postings), order.member_id, points,
+                order.occurred_at, reason="order", qualifying=counted, order_key=order.key,
+                rule_version=order.rule_version,
+            ),
+            ours=True,
+        ))  # fmt: skip
+
+    def _take_back(self, order: Order, numbers: Iterable[int], points: int, taken: Request) -> bool:
+        """Reverse what the order earned by its postings of some numbers; return whether it did.
 
         What somebody reversed by hand before is not there any more, and is not taken twice.
+
+        Parameters
+        ----------
+        taken : the reversal, but for what it takes from which posting
         """
-        for number in range(order.postings, 0, -1):
+        done = False
+        for number in numbers:
             part = min(points, self._book.left_of(order.posting_id(number)))
             if part <= 0:
                 continue
             order.postings += 1
-            self._taken.postings.append(self._book.post(
-                Request(
-                    "REVERSE", order.posting_id(order.postings), order.member_id, part,
-                    reverses=order.posting_id(number), reason="return", qualifying=counted,
-                    order_key=order.key, rule_version=order.rule_version,
-                ),
-                ours=True,
-            ))  # fmt: skip
-            points, counted = points - part, Qualifying()
+            request = replace(
+                taken, posting_id=order.posting_id(order.postings), points=part,
+                reverses=order.posting_id(number),
+                qualifying=Qualifying() if done else taken.qualifying,
+            )  # fmt: skip
+            self._taken.postings.append(self._book.post(request, ours=True))
+            points, done = points - part, True
+        return done
 
-    def _first_seen(self, purchase: Purchase) -> _Order:
-        version = self._rulebook.at(purchase.occurred_at).version
-        return _Order(
-            *purchase.counts_for, purchase.member_id, purchase.occurred_at, version, None, None,
-            is_new=True,
-        )  # fmt: skip
+    def _day(self, moment: datetime) -> date:
+        return local_date(moment, self._timezone)
 
     def _is_sound(self, index: int, purchase: Purchase) -> bool:
         try:
@@ -275,17 +298,21 @@ class _Orders:
         key = f"{purchase.source}/{purchase.order_id}/{purchase.line.line_no}"
         self._taken.refusals.append(Refusal(index, key, refused))
 
-    def _load(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], _Order]:
-        found: dict[tuple[str, str], _Order] = {}
+    def _load(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], Order]:
+        found: dict[tuple[str, str], Order] = {}
         for source, ids in _by_source(keys):
             its = (ORDERS.c.source == source) & ORDERS.c.order_id.in_(ids)
             for row in self._connection.execute(select(ORDERS).where(its)):
-                found[row.source, row.order_id] = _order(row)
+                found[row.source, row.order_id] = order_of(row)
             its = (ORDER_LINES.c.source == source) & ORDER_LINES.c.counts_for.in_(ids)
             for row in self._connection.execute(
                 select(ORDER_LINES).where(its).order_by(*ORDER_LINES.primary_key)
             ):
-                found[row.source, row.counts_for].lines.append(_line(row))
+                order = found[row.source, row.counts_for]
+                order.lines.append(line_of(row, order))
+        for order in found.values():
+            if order.purchased_at(self._timezone) is not None:
+                order.settled_at = order.occurred_at
         return found
 
     def _known(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str, str], str]:
@@ -339,38 +366,23 @@ def _fingerprint(purchase: Purchase) -> str:
     return sha256(repr(content).encode()).hexdigest()
 
 
+def _dated(purchase: Purchase) -> DatedLine:
+    own = purchase.returns_order_id in (None, purchase.order_id)
+    return DatedLine(purchase.line, purchase.occurred_at, own)
+
+
+def _reversal(order: Order, reason: str, counted: Qualifying) -> Request:
+    return Request(
+        "REVERSE", "", order.member_id, None, reason=reason, qualifying=counted,
+        order_key=order.key, rule_version=order.rule_version,
+    )  # fmt: skip
+
+
 def _line_row(purchase: Purchase, fingerprint: str) -> dict[str, Any]:
-    line = dict(vars(purchase.line))
-    numbers = line.pop("numbers")
     return {
-        **line, "source": purchase.source, "order_id": purchase.order_id,
-        "counts_for": purchase.counts_for[1], "fingerprint": fingerprint,
-        "numbers": json.dumps(dict(numbers)) if numbers else None,
-    }  # fmt: skip
-
-
-def _line(row: Row[Any]) -> Line:
-    return Line(
-        row.line_no, row.net_cents, row.quantity, row.product_id, row.category, row.channel,
-        json.loads(row.numbers) if row.numbers else {},
-    )  # fmt: skip
-
-
-def _order(row: Row[Any]) -> _Order:
-    return _Order(
-        row.source, row.order_id, row.member_id, row.occurred_at, row.rule_version, row.tier,
-        row.birthday, row.postings, row.points,
-        Qualifying(row.qualifying_points, row.qualifying_cents, row.qualifying_orders),
-    )  # fmt: skip
-
-
-def _order_row(order: _Order) -> dict[str, Any]:
-    fields = dict(vars(order))
-    counted = fields.pop("qualifying")
-    del fields["lines"], fields["is_new"]
-    return {
-        **fields, "qualifying_points": counted.points, "qualifying_cents": counted.cents,
-        "qualifying_orders": counted.orders,
+        **line_fields(purchase.line), "source": purchase.source, "order_id": purchase.order_id,
+        "counts_for": purchase.counts_for[1], "occurred_at": purchase.occurred_at,
+        "fingerprint": fingerprint,
     }  # fmt: skip
 
 
