@@ -1,0 +1,129 @@
+"""What a marketer asks for: one campaign as a TOML file, checked before anything is worked out."""
+
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from actions.arms import BUCKETS, buckets_of
+from actions.offers import Catalogue, Channel, Offer
+from programme.errors import InputRefused
+from programme.faults import in_words
+
+FILE_BYTES_MAX = 100_000
+WholeWeeks = Annotated[int, Field(gt=0, le=364, multiple_of=7)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Namespace(_Section):
+    """Campaigns that must not meet share a namespace, and hold ranges that do not overlap.
+
+    A member's bucket in it, of ten thousand, lies in [first, end) of one of them at most.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    first: Annotated[int, Field(ge=0, lt=BUCKETS)] = 0
+    end: Annotated[int, Field(gt=0, le=BUCKETS)] = BUCKETS
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end <= self.first:
+            raise ValueError("end must lie above first")
+        return self
+
+    def meets(self, other: "Namespace") -> bool:
+        """Return whether some member could be in both."""
+        return self.name == other.name and self.first < other.end and other.first < self.end
+
+
+class Brief(_Section):
+    """One campaign, as it is asked for.
+
+    Attributes
+    ----------
+    campaign : its id; the salt of who is drawn into which arm
+    offers : ids of the catalogue
+    budget : units of currency for contacts and redemptions together, as expected; None: no end
+    capacity : messages by channel
+    control_share : of those who would be contacted, who are not, so that the effect can be told
+    explore_share : of every resource, kept for offers drawn at random, so that we go on learning
+    coverage : share of members it is open to so far
+    horizon_days : for which effects are counted
+    """
+
+    campaign: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+    name: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    offers: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
+    budget: Annotated[Decimal, Field(gt=0, le=10**10, allow_inf_nan=False)] | None = None
+    capacity: dict[Channel, Annotated[int, Field(gt=0, le=10**9)]] = Field(default_factory=dict)
+    control_share: Annotated[float, Field(ge=0.01, le=0.5, allow_inf_nan=False)] = 0.1
+    explore_share: Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.15
+    coverage: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    horizon_days: WholeWeeks = 28
+    namespace: Namespace | None = None
+
+    @model_validator(mode="after")
+    def _shares_are_buckets(self) -> Self:
+        for share in (self.control_share, self.coverage):
+            try:
+                buckets_of(share)
+            except InputRefused as error:
+                raise ValueError(str(error).split(".")[0] + "; one in ten thousand is the "
+                                 "finest share") from error  # fmt: skip
+        if repeated := sorted({one for one in self.offers if self.offers.count(one) > 1}):
+            raise ValueError(f"offer {repeated[0]} is named twice")
+        return self
+
+    def chosen(self, catalogue: Catalogue) -> tuple[Offer, ...]:
+        """Return the offers it names.
+
+        Raises
+        ------
+        InputRefused : if the catalogue lacks one.
+        """
+        return tuple(catalogue.named(offer) for offer in self.offers)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A brief and the text it was read from."""
+
+    brief: Brief
+    text: str
+
+
+def read(text: str, where: str = "the campaign") -> Asked:
+    """Read a brief.
+
+    Raises
+    ------
+    InputRefused : naming the key that cannot be used.
+    """
+    try:
+        return Asked(Brief.model_validate(tomllib.loads(text, parse_float=Decimal)), text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputRefused(f"{where} is not TOML: {error}. Nothing was proposed.") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise InputRefused(f"{where}: {key}: {in_words(fault)}. Nothing was proposed.") from error
+
+
+def read_file(path: Path) -> Asked:
+    """Read a brief from a file; see `read`."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise InputRefused(
+                f"{path} is larger than {FILE_BYTES_MAX:,} bytes. Nothing was proposed. A "
+                "campaign is written by hand."
+            )
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefused(f"{path} cannot be read: {error}. Nothing was proposed.") from error
+    return read(text, str(path))
