@@ -105,17 +105,21 @@ def refusals(
     return codes
 
 
-def may_send(
-    member_id: str, offer: Offer, guards: Guards, history: History, day: date
-) -> Gate | None:
-    """Return the gate that refuses a message at the moment it would be sent; None: it may go.
+def on_sending(
+    members: NDArray[np.str_], offer: Offer, guards: Guards, history: History, day: date
+) -> list[Gate | None]:
+    """Return of each member the gate that refuses her at the moment of sending; None: she gets it.
 
     Consent, suppression and complaints are asked again: she may have spoken since it was decided.
     """
-    people = pd.Index([member_id])
-    if not _consented(people, offer, guards, history.consents)[0]:
-        return "no_consent"
-    return "suppressed" if _left_alone(people, guards, history, day)[0] else None
+    people = pd.Index(members)
+    consented = _consented(people, offer, guards, history.consents)
+    alone = _left_alone(people, guards, history, day)
+    late: Gate | None = None if offer.holds_on(day) else "not_on_this_day"
+    return [
+        "no_consent" if not says_yes else "suppressed" if is_alone else late
+        for says_yes, is_alone in zip(consented, alone, strict=True)
+    ]
 
 
 def quiet_until(guards: Guards, now: datetime, timezone: str) -> datetime | None:
