@@ -235,15 +235,15 @@ class Deliverer:
         """Note that messages were sent, and post the points they promise, together."""
         ids = [row.message_id for row in rows]
         waiting = MESSAGES.c.message_id.in_(ids) & (MESSAGES.c.state == "waiting")
+        ended = update(MESSAGES).where(waiting).values(state="sent", ended_at=now, why=None)
 
         def work(connection: Connection) -> int:
-            changed = connection.execute(
-                update(MESSAGES).where(waiting).values(state="sent", ended_at=now, why=None)
-            ).rowcount
+            # A campaign may have been closed meanwhile: whoever waits no longer gets no points.
+            sent = set(connection.execute(ended.returning(MESSAGES.c.message_id)).scalars())
             for row in rows:
-                if row.points:
+                if row.points and row.message_id in sent:
                     self._grant(connection, row, now)
-            return changed
+            return len(sent)
 
         done.sent += self.database.write(work)
 
