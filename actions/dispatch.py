@@ -226,7 +226,7 @@ class Deliverer:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
-        writer.writerows(listed)
+        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in listed)
         write_durably(path, text.getvalue().encode())
 
     # --- what became of it
@@ -274,11 +274,9 @@ def _flat(content: dict[str, Any]) -> dict[str, str | None]:
     said = {f"{part}_{language}": content[part][language]
             for part in ("name", "text") for language in ("en", "zh")}  # fmt: skip
     # A cell that begins like a formula is one to a spreadsheet.
-    return {name: _harmless(said.get(name, content.get(name))) for name in COLUMNS}
+    return {name: said.get(name, content.get(name)) for name in COLUMNS}
 
 
-def _harmless(value: Any) -> str | None:
-    if value is None:
-        return None
-    shown = str(value)
-    return f"'{shown}" if shown[:1] in FORMULA_STARTS and shown else shown
+def _harmless(value: str | None) -> str | None:
+    """Return text that no spreadsheet takes for a formula."""
+    return f"'{value}" if value and value[0] in FORMULA_STARTS else value
