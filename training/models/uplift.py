@@ -46,7 +46,7 @@ from training.models.uplift_learners import (
 SPLITS = 8
 # With fewer members in an arm, nobody's effect is told from another's.
 LEARNABLE = 8 * SMALLEST_LEAF
-# A learner that holds back (S does) may be stretched; not further, as the slope itself is noisy.
+# A learner that holds back (S does) is stretched as far as is sure, and no further than this.
 MOST_STRETCHED = 2.0
 
 
@@ -176,7 +176,8 @@ def fit(
     Parameters
     ----------
     x, treated, outcome, propensity : as in `Trial.of`
-    learner : any; dr is the safest where chances differ widely between members
+    learner : dr is the safest where chances differ widely between members; s ranks well on little
+        data, but holds back, and its error does not say so
     seed : of the halves
     splits : into halves; the standard error of a member has about as many degrees of freedom
     trees, depth : of every booster
@@ -263,4 +264,5 @@ def _slope(said: Numbers, scores: Numbers) -> tuple[float, float]:
     slope = float(apart @ scores) / spread
     left = scores - scores.mean() - slope * apart
     error = float(np.sqrt(((apart * left) ** 2).sum())) / spread
-    return min(max(slope, 0.0), MOST_STRETCHED), error
+    surely = min(max(1.0, slope - error), MOST_STRETCHED)
+    return min(max(slope, 0.0), surely), error
