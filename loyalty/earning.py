@@ -8,9 +8,12 @@ from fractions import Fraction
 from math import floor
 
 from loyalty.account import Qualifying
+from loyalty.errors import OutsideLimits
 from loyalty.rules import WEEKDAYS, Behaviour, Goods, Multiplier, Rules
 from programme.calendar import local_date
 
+# What one order may count for tiers, in smallest units: sums of many still fit the database.
+COUNTED_MAX = 10**15
 _ONE = Fraction(1)
 
 
@@ -73,6 +76,10 @@ def order_earns(
     ----------
     tier : of the member before the order
     birthday : of the member as MM-DD, if it is known
+
+    Raises
+    ------
+    OutsideLimits : if it comes to more than can be counted.
     """
     earn, fired = rules.file.earn, dict[str, Fired]()
     spent = 0
@@ -91,6 +98,12 @@ def order_earns(
         counted[factor] = counted.get(factor, 0) + _counted(earn.by, line)
     base = sum((factor * number for factor, number in counted.items()), Fraction(0))
     base = max(Fraction(0), base * rules.points_per_unit)
+    if base > COUNTED_MAX or spent > COUNTED_MAX:
+        raise OutsideLimits(
+            f"The order comes to more than {COUNTED_MAX:,} of the smallest unit, which is more "
+            "than can be counted. Nothing was posted. Correct its amounts, or the factors of the "
+            "rules."
+        )
     bought = spent > 0
     if not bought or spent < rules.money(earn.min_spend):
         return Earned(0, base, tuple(fired.values()), Qualifying(0, max(0, spent), int(bought)))

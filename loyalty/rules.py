@@ -9,7 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from loyalty.lasting import Lasting, Until
 from loyalty.terms import POINTS_MAX, Limits, SpentPoints, Terms
@@ -22,10 +30,35 @@ from programme.words import MINOR_DIGITS
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+# Points and money may be written to this many places, whatever the programme counts.
+PLACES_MAX = 9
+EXPONENT_MAX = 40
+AMOUNT_MAX = 10**12
+
+
+def _writable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it holds a character that cannot be printed")
+    return text
+
+
+def _exact(number: Decimal) -> Decimal:
+    """Refuse numbers whose exact fractions would be endless, or whose digits would be rounded."""
+    _, digits, exponent = number.as_tuple()
+    if len(digits) > 25 or not isinstance(exponent, int) or -exponent > PLACES_MAX:
+        raise ValueError(f"it must have at most {PLACES_MAX} decimal places")
+    return number
+
+
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_writable)]
 # As people write them: 1.5 points, 0.50 of currency, three times. Read as decimals, never binary.
-Points = Annotated[Decimal, Field(ge=0, le=POINTS_MAX)]
-FactorOf = Annotated[Decimal, Field(ge=0, le=1_000)]
+Points = Annotated[Decimal, Field(ge=0, le=POINTS_MAX), AfterValidator(_exact)]
+SomePoints = Annotated[Decimal, Field(gt=0, le=POINTS_MAX), AfterValidator(_exact)]
+Amount = Annotated[Decimal, Field(ge=0, le=AMOUNT_MAX), AfterValidator(_exact)]
+FactorOf = Annotated[Decimal, Field(ge=0, le=1_000), AfterValidator(_exact)]
+Unit = Annotated[Decimal, Field(ge=Decimal("0.000001"), le=10**9), AfterValidator(_exact)]
+# A hundred years and more: beyond, a calendar ends.
+LONGEST = {"days": 40_000, "idle": 40_000, "month": 1_200, "quarter": 400, "year": 100}
 SHORTEST_WINDOW = {"month": 28, "quarter": 90, "half_year": 181, "year": 365, "rolling": 0}
 WINDOW_MONTHS = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
 
@@ -38,16 +71,27 @@ class PointsSection(_Section):
     """How long points last, and what happens to spent points that are taken back."""
 
     until: Until = "never"
-    count: Annotated[int, Field(ge=0, le=40_000)] = 0
+    count: Annotated[int, Field(ge=0)] = 0
     grace_days: Annotated[int, Field(ge=0, le=366)] = 0
     pending_days: Annotated[int, Field(ge=0, le=366)] = 0
     spent_points: SpentPoints = "negative"
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        longest = LONGEST.get(self.until, 0)
+        if self.count > longest:
+            raise ValueError(
+                f'count is {self.count:.12g}; with until = "{self.until}" it is at most {longest}'
+            )
+        if self.until in ("days", "idle") and not self.count:
+            raise ValueError(f'until = "{self.until}" needs count: for how many days points last')
+        return self
 
 
 class LimitsSection(_Section):
     """What is refused as a mistake."""
 
-    points_max: Points = Decimal(1_000_000)
+    points_max: SomePoints = Decimal(1_000_000)
     backdated_days: Annotated[int, Field(ge=0, le=40_000)] = 400
     future_minutes: Annotated[int, Field(ge=0, le=1_440)] = 5
 
@@ -56,14 +100,20 @@ class EarnSection(_Section):
     """What an order earns before multipliers: some points for each unit."""
 
     by: Text = "spend"  # spend, quantity, or the name of a number that lines carry
-    unit: Annotated[Decimal, Field(gt=0, le=10**9)] = Decimal(1)
+    unit: Unit = Decimal(1)
     points: Points = Decimal(1)
     rounding: Literal["floor", "half_up"] = "floor"
     rounded: Literal["before_multipliers", "after_multipliers"] = "after_multipliers"
     stacking: Literal["multiply", "add", "highest"] = "multiply"
-    min_spend: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    min_spend: Amount = Decimal(0)
     min_points: Points = Decimal(0)
-    max_points: Points | None = None
+    max_points: SomePoints | None = None
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.max_points is not None and self.min_points > self.max_points:
+            raise ValueError("min_points is above max_points")
+        return self
 
 
 class Goods(_Section):
@@ -113,7 +163,7 @@ class Behaviour(_Section):
     points: Points | None = None
     from_value: bool = False  # as many points as the event's value, within the two bounds
     min_points: Points = Decimal(0)
-    max_points: Points | None = None
+    max_points: SomePoints | None = None
     times_a_day: Annotated[int, Field(ge=1, le=1_000)] | None = None
     capped: bool = True  # counts towards the daily cap and ends with it
 
@@ -123,6 +173,10 @@ class Behaviour(_Section):
             raise ValueError("give either points or from_value = true")
         if self.from_value and self.max_points is None:
             raise ValueError("from_value needs max_points")
+        if not self.from_value and (self.min_points or self.max_points is not None):
+            raise ValueError("min_points and max_points go with from_value = true")
+        if self.max_points is not None and self.min_points > self.max_points:
+            raise ValueError("min_points is above max_points")
         return self
 
 
@@ -135,9 +189,9 @@ class BehavioursSection(_Section):
 class Level(_Section):
     """One tier."""
 
-    name: Annotated[str, Field(min_length=1, max_length=40)]
-    threshold: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    retain: Annotated[Decimal, Field(ge=0)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_writable)]
+    threshold: Amount = Decimal(0)
+    retain: Amount | None = None
     multiplier: FactorOf = Decimal(1)
     benefits: tuple[Text, ...] = ()
 
@@ -195,6 +249,19 @@ class RulesFile(_Section):
         if len(set(kinds)) < len(kinds):
             raise ValueError("two behaviours have the same kind")
         return behaviours
+
+    @model_validator(mode="after")
+    def _can_be_posted(self) -> Self:
+        """Refuse rules by which whatever earned at all would be refused as too much."""
+        least = {"earn.min_points": self.earn.min_points}
+        for rule in self.behaviour:
+            least[f"points of {rule.kind}"] = rule.points or rule.min_points
+        for what, points in least.items():
+            if points > self.limits.points_max:
+                raise ValueError(
+                    f"{what} is {points}, above limits.points_max, {self.limits.points_max}"
+                )
+        return self
 
 
 @dataclass(frozen=True)
@@ -260,10 +327,13 @@ def read(text: str, programme: Programme, where: str = "the rules") -> Rules:
     InputRefused : naming the key that cannot be used.
     """
     try:
-        tables = tomllib.loads(text, parse_float=Decimal)
+        tables = tomllib.loads(text, parse_float=_number)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # Not only what TOML forbids: also numbers and nestings longer than Python reads.
+        said = " ".join(str(error).split()).rstrip(".") or "a number is none"
+        raise InputRefused(f"{where} is not TOML: {said}. No rule was changed.") from error
+    try:
         file = RulesFile.model_validate(tables)
-    except tomllib.TOMLDecodeError as error:
-        raise InputRefused(f"{where} is not TOML: {error}. No rule was changed.") from error
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"]) or "the file"
@@ -280,6 +350,14 @@ def read_file(path: Path, programme: Programme) -> Rules:
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefused(f"{path} cannot be read: {error}. No rule was changed.") from error
     return read(text, programme, str(path))
+
+
+def _number(written: str) -> Decimal:
+    """Return a written number, unless it is so long written out that it cannot be worked with."""
+    number = Decimal(written)
+    if number.is_finite() and abs(number.adjusted()) > EXPONENT_MAX:
+        raise ValueError(f"{written:.40} is no number that rules can hold")
+    return number
 
 
 def _terms(file: RulesFile, programme: Programme, cents: int) -> Terms:
