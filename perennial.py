@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import perennial_act
 import perennial_points
 from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
@@ -59,9 +60,11 @@ def general(home: HomeOption = None) -> None:
     """Remember the home for whichever verb follows."""
     _general_home[0] = home
     perennial_points.general_home[0] = home
+    perennial_act.general_home[0] = home
 
 
 app.add_typer(perennial_points.app)
+app.add_typer(perennial_act.app)
 
 
 @app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")
@@ -476,6 +479,18 @@ def explain(
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
         found = remedies(snapshot.build(settings, day, tell), churn, member, tell)
     show_remedies(console, found, language, programme.currency)
+
+
+@app.command(epilog="Example: perennial why 1145 --language zh")
+def why(
+    member: Annotated[str, typer.Argument(help="The member_id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    language: LanguageOption = "en",
+    home: HomeOption = None,
+) -> None:
+    """Say why a member got what she got from campaigns, and why not something else."""
+    _check_language(language)
+    perennial_act.why(member, home, as_json=as_json, language=language)
 
 
 @app.command(epilog="Example: perennial serve --port 3000 --home var/completejourney")

@@ -27,7 +27,7 @@ from programme.settings import Settings
 # What expected profit is worked out from, beside what offers ask for.
 FACTS = (
     "scores.churn_probability", "scores.value_cents", "segments.return_probability",
-    "segments.stage", "recency_days",
+    "segments.stage", "recency_days", "spend_cents_28d", "spend_cents_84d",
 )  # fmt: skip
 # Shares of members are taken over everybody.
 _SUPPORT, _LEAST = "recency_days", 0.0

@@ -1,0 +1,94 @@
+"""What the offers of a catalogue are expected to bring with the members of a day.
+
+Where an offer's effect was never measured, the published prior says whom it may be tried on, and
+chance decides within those.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actions.audience import Audience
+from actions.offers import Catalogue, Offer
+from actions.plan import Numbers
+from actions.planner import Expected
+from actions.policy import (
+    Costs,
+    Guess,
+    Mask,
+    cross_sell_profit,
+    eligible_at_first,
+    prior_uplift,
+    value_given_active,
+)
+
+# What the prior of redemption is worth: as much as having seen twenty of those contacted.
+REDEEM_SEEN = 20
+# Offers that keep somebody from leaving are tried where leaving is likely enough; others where
+# they may bring something.
+KEEPING = ("win_back", "nurture")
+
+
+def work_out(
+    catalogue: Catalogue,
+    offers: Sequence[Offer],
+    audience: Audience,
+    rows: NDArray[np.intp],
+    gained: Guess | None = None,
+) -> Expected:
+    """Return what offers are expected to bring with some members, from the prior alone.
+
+    Parameters
+    ----------
+    rows : of the audience
+    gained : margin of the goods that an offer sells beside, (rows, offers); None: of none
+    """
+    churn, kept = churn_of(audience, rows), margin_if_active(catalogue, audience, rows)
+    costs = Costs(
+        np.array([catalogue.minor_units(offer.contact_cost) for offer in offers]),
+        np.array([catalogue.minor_units(offer.redeem_cost) for offer in offers]),
+    )
+    save = [offer.uplift for offer in offers]
+    redeemed = redemption(offers)
+    nothing = Guess.of(np.zeros((len(rows), len(offers))))
+    profit = cross_sell_profit(
+        gained or nothing, prior_uplift(churn, save), Guess.of(kept[:, None]), redeemed, costs
+    )
+    is_right = np.array([offer.entitlement for offer in offers])
+    keeps = np.array([offer.kind in KEEPING for offer in offers])
+    worth: Mask = np.where(keeps, eligible_at_first(churn, kept, costs, save), profit.upper > 0)
+    return Expected(
+        profit.mean, profit.error, worth | is_right, costs.spend(redeemed).mean,
+        learned=(False,) * len(offers),
+        reasons=tuple("a right of hers" if right else "not measured yet: the published prior"
+                      for right in is_right),
+        harmed=np.asarray(worth & (profit.upper < 0)).all(axis=1) & (not is_right.any()),
+    )  # fmt: skip
+
+
+def redemption(offers: Sequence[Offer]) -> Guess:
+    """Return how likely a member who is contacted redeems each offer, (1, offers)."""
+    rates = np.array([[offer.redeem_rate for offer in offers]])
+    return Guess.of(rates, np.sqrt(rates * (1 - rates) / (REDEEM_SEEN + 1)))
+
+
+def churn_of(audience: Audience, rows: NDArray[np.intp]) -> Numbers:
+    """Return the churn probability of some members; nought where nothing is known of it."""
+    found = audience.facts["scores.churn_probability"].to_numpy(float, na_value=np.nan)
+    return np.nan_to_num(np.asarray(found, np.float64)[rows])
+
+
+def margin_if_active(catalogue: Catalogue, audience: Audience, rows: NDArray[np.intp]) -> Numbers:
+    """Return what the shop keeps of some members if they stay, in minor units, for the horizon.
+
+    The expected value holds the chance that she comes; divided by it, it is of those who do.
+    """
+    facts = audience.facts.iloc[rows]
+    value = facts["scores.value_cents"].to_numpy(float, na_value=np.nan)
+    comes = facts["segments.return_probability"].to_numpy(float, na_value=np.nan)
+    margin = audience.margin_cents[rows]
+    expected = np.where(np.isfinite(margin), margin, value * catalogue.file.margin_rate)
+    active = np.where(np.isfinite(comes), comes, 1.0)
+    given = value_given_active(np.nan_to_num(np.asarray(expected, np.float64)), active)
+    return np.maximum(0.0, given)

@@ -1,0 +1,268 @@
+"""From a brief to a proposal: gates, expected profit, the plan, the draw, and what it says.
+
+The order never changes: whom the gates refuse is not scored, chance comes after the plan, and the
+control comes last, so that whoever is held back would have been contacted.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actions.arms import bucket, buckets_of, is_in_range
+from actions.audience import Audience
+from actions.brief import Brief
+from actions.decisions import Decision, Scored
+from actions.drawing import Drawing, decide, draw
+from actions.effects import detectable
+from actions.guardrails import FREE, GATES, Codes, Gate
+from actions.offers import Catalogue, Offer
+from actions.plan import NOBODY, Numbers, Resource
+from programme.errors import InputRefused
+
+BUDGET = "budget"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What each offer is expected to bring with each member, in minor units of currency.
+
+    Attributes
+    ----------
+    profits, errors : mean and standard error, (members, offers)
+    worth : whether she may get it: the threshold of expected profit, or what was learned, says so
+    costs : expected cost of one contact: the message, and redemptions as often as they come
+    learned : of each offer, whether its effect was learned; else it is the published prior
+    reasons : of each offer, why it is or is not
+    harmed : members whom every offer is expected to harm, for sure: they are left alone
+    """
+
+    profits: Numbers
+    errors: Numbers
+    worth: NDArray[np.bool_]
+    costs: Numbers
+    learned: tuple[bool, ...]
+    reasons: tuple[str, ...]
+    harmed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a campaign would do, and why.
+
+    Attributes
+    ----------
+    codes : which gate refuses each member each offer, those of the plan too
+    rows : of the audience, whom the campaign is open to
+    """
+
+    brief: Brief
+    catalogue: Catalogue
+    offers: tuple[Offer, ...]
+    audience: Audience
+    rows: NDArray[np.intp]
+    codes: Codes
+    expected: Expected
+    drawing: Drawing
+
+    def decisions(self) -> Iterator[Decision]:
+        """Yield what is decided about each member the campaign is open to."""
+        members = self.audience.members[self.rows].tolist()
+        arms, propensity = self.drawing.arm_names(), self.drawing.propensity.tolist()
+        planned, drawn = self.drawing.planned.tolist(), self.drawing.drawn.tolist()
+        ids = [offer.id for offer in self.offers]
+        for row, member in enumerate(members):
+            codes = self.codes[row]
+            arm = arms[row]
+            yield Decision(
+                self.brief.campaign,
+                member,
+                "refused" if arm == "left_alone" and (codes != FREE).all() else arm,
+                None if planned[row] == NOBODY else ids[planned[row]],
+                None if drawn[row] == NOBODY else ids[drawn[row]],
+                propensity[row],
+                tuple(self._scored(row, place, ids[place]) for place in range(len(ids))),
+            )
+
+    def _scored(self, row: int, place: int, offer: str) -> Scored:
+        code = int(self.codes[row, place])
+        gate = None if code == FREE else GATES[code - 1]
+        if gate not in (None, "not_worth_it"):
+            return Scored(offer, refused=gate)
+        return Scored(
+            offer,
+            float(self.expected.profits[row, place]),
+            float(self.expected.errors[row, place]),
+            float(self.drawing.chances[row, place]),
+            gate,
+        )
+
+    def facts(
+        self, *, models: dict[str, str], spread_cents: float, before: float
+    ) -> dict[str, Any]:
+        """Return what people look at before they approve.
+
+        Parameters
+        ----------
+        models : versions of the scores behind it
+        spread_cents : standard deviation of what members bring in the horizon, in minor units
+        before : share of that spread's square which spend before the launch explains
+        """
+        names = np.array(self.drawing.arm_names())
+        contacted = self.drawing.done
+        counts = {arm: int((names == arm).sum()) for arm in sorted(set(names.tolist()))}
+        plan = self.drawing.plan
+        refusals = {gate: int((self.codes == 1 + place).sum()) for place, gate in enumerate(GATES)}
+        treated = int((contacted != NOBODY).sum())
+        controls = counts.get("control", 0)
+        power = None
+        if treated > 1 and controls > 1:
+            plain = detectable(spread_cents, treated, controls)
+            power = {
+                "treated": treated, "controls": controls, "detectable_cents": plain,
+                "with_before_cents": plain * math.sqrt(1 - before),
+            }  # fmt: skip
+        return {
+            "members": len(self.audience.members), "open_to": len(self.rows), "arms": counts,
+            "offers": [self._offer_facts(place) for place in range(len(self.offers))],
+            "refusals": {gate: count for gate, count in refusals.items() if count},
+            "harmed": int(self.expected.harmed.sum()),
+            "explore_rate": self.drawing.explore_rate, "explore_bound_by": self.drawing.bound_by,
+            "used": self.drawing.used,
+            "capacity": {each.name: each.capacity for each in self.resources()},
+            "prices": {} if plan is None else plan.prices,
+            "expected_profit_cents": self._expected_profit(),
+            "gap": None if plan is None else plan.gap, "is_fallback": self.drawing.is_fallback,
+            "power": power, "models": models, "catalogue": self.catalogue.digest,
+        }  # fmt: skip
+
+    def resources(self) -> list[Resource]:
+        """Return everything of which there is only so much."""
+        return resources_of(self.brief, self.catalogue, self.offers, self.expected.costs)
+
+    def _expected_profit(self) -> float:
+        served = np.flatnonzero(self.drawing.done != NOBODY)
+        return float(self.expected.profits[served, self.drawing.done[served]].sum())
+
+    def _offer_facts(self, place: int) -> dict[str, Any]:
+        arms = np.array(self.drawing.arm_names())
+        drawn = self.drawing.drawn == place
+        free = self.codes[:, place] == FREE
+        profits = self.expected.profits[:, place]
+        offer = self.offers[place]
+        return {
+            "offer": offer.id, "kind": offer.kind, "channel": offer.channel,
+            "eligible": int(free.sum()),
+            "contacted": int((self.drawing.done == place).sum()),
+            "explored": int((drawn & (arms == "explored")).sum()),
+            "control": int((drawn & (arms == "control")).sum()),
+            "profit_cents": float(profits[drawn].mean()) if drawn.any() else None,
+            "learned": self.expected.learned[place], "why": self.expected.reasons[place],
+        }  # fmt: skip
+
+
+def propose(
+    brief: Brief,
+    catalogue: Catalogue,
+    audience: Audience,
+    rows: NDArray[np.intp],
+    codes: Codes,
+    expected: Expected,
+    *,
+    seed: int,
+) -> Proposal:
+    """Plan a campaign and draw who gets what.
+
+    Parameters
+    ----------
+    rows : of the audience, whom the campaign is open to; see `open_to`
+    codes : of `guardrails.refusals`, of those rows
+    expected : of those rows
+
+    Raises
+    ------
+    InputRefused : if a profit is no finite number, or resources make no sense.
+    """
+    offers = brief.chosen(catalogue)
+    if not np.isfinite(expected.profits).all() or not np.isfinite(expected.errors).all():
+        raise InputRefused(
+            f"{int((~np.isfinite(expected.profits)).sum())} expected profits of campaign "
+            f"{brief.campaign} are no finite numbers. Nothing was proposed. Look at the scores it "
+            "was worked out from."
+        )
+    if any(offer.entitlement for offer in offers):
+        return _granted(brief, catalogue, offers, audience, rows, codes, expected)
+    codes = codes.copy()
+    codes[(codes == FREE) & ~(expected.worth & ~expected.harmed[:, None])] = _code("not_worth_it")
+    profits = np.where(codes == FREE, expected.profits, -np.inf)
+    # A prior says whom offers may be tried on. It never decides alone: chance does.
+    explore_share = brief.explore_share if any(expected.learned) else 1.0
+    drawing = decide(
+        profits, resources_of(brief, catalogue, offers, expected.costs),
+        audience.members[rows].tolist(), salt=brief.campaign, explore_share=explore_share,
+        control_share=brief.control_share, rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing)
+
+
+def _granted(
+    brief: Brief,
+    catalogue: Catalogue,
+    offers: tuple[Offer, ...],
+    audience: Audience,
+    rows: NDArray[np.intp],
+    codes: Codes,
+    expected: Expected,
+) -> Proposal:
+    """Give everybody the first offer she has a right to: no plan, no chance and no control."""
+    if not all(offer.entitlement for offer in offers):
+        plain = next(offer.id for offer in offers if not offer.entitlement)
+        raise InputRefused(
+            f"Campaign {brief.campaign} mixes offers that members have a right to with {plain}, "
+            "which is planned. Nothing was proposed. Make two campaigns of it."
+        )
+    free = codes == FREE
+    planned = np.where(free.any(axis=1), free.argmax(axis=1), NOBODY)
+    resources = resources_of(brief, catalogue, offers, expected.costs)
+    drawing = draw(
+        planned, free, resources, audience.members[rows].tolist(),
+        salt=brief.campaign, explore_share=0.0, control_share=0.0,
+    )  # fmt: skip
+    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing)
+
+
+def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Return the places of members a campaign is open to: its coverage, and its namespace."""
+    limit, space = buckets_of(brief.coverage), brief.namespace
+    open_ = [
+        bucket(f"{brief.campaign}/coverage", member) < limit
+        and (space is None or is_in_range(space.name, member, space.first, space.end))
+        for member in members.tolist()
+    ]
+    return np.flatnonzero(np.array(open_, dtype=bool))
+
+
+def resources_of(
+    brief: Brief, catalogue: Catalogue, offers: Sequence[Offer], costs: Numbers
+) -> list[Resource]:
+    """Return the budget, the messages of each channel, and the stock of each offer."""
+    found = list[Resource]()
+    if brief.budget is not None:
+        found.append(Resource(BUDGET, catalogue.minor_units(brief.budget), costs))
+    for channel, messages in sorted(brief.capacity.items()):
+        uses = np.array([[float(offer.channel == channel) for offer in offers]])
+        if uses.any():
+            found.append(Resource(f"channel {channel}", float(messages), uses))
+    for place, offer in enumerate(offers):
+        if offer.stock is not None:
+            uses = np.zeros((1, len(offers)))
+            uses[0, place] = 1.0
+            found.append(Resource(f"offer {offer.id}", float(offer.stock), uses))
+    return found
+
+
+def _code(gate: Gate) -> int:
+    return 1 + GATES.index(gate)

@@ -1,0 +1,199 @@
+"""The desk of campaigns: what the command line and the service do with a home's offers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from actions import audience, campaigns, expectations, guardrails, history, planner, readout
+from actions.brief import Asked
+from actions.campaigns import Campaign
+from actions.dispatch import Delivered, Deliverer
+from actions.offers import Catalogue
+from actions.planner import Proposal
+from actions.readout import ReadOut
+from actions.routes import read as read_routes
+from features import snapshot
+from features.segments import segmentation
+from features.tags import rules, store
+from features.tags.scored import PREFIX
+from loyalty.terms import Terms
+from programme.calendar import local_date
+from programme.errors import InputRefused, NotReady
+from programme.settings import Settings
+from serving.batch import score_all
+from serving.points import PointsDesk
+from serving.webhooks import post
+
+Tell = Callable[[str], None]
+# One number for all campaigns: the plan's sample is part of what can be repeated.
+SEED = 20_240_101
+
+
+@dataclass(frozen=True)
+class Described:
+    """One day's members as files, and the versions of what was said about them."""
+
+    as_of: date
+    files: audience.Files
+    models: Mapping[str, str]
+
+
+class ActionDesk:
+    """One programme's campaigns."""
+
+    def __init__(self, settings: Settings, points: PointsDesk) -> None:
+        self.settings = settings
+        self.points = points
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Return the catalogue that holds."""
+        return campaigns.catalogue_of(self.points.database, self.points.programme)
+
+    def adopt(self, catalogue: Catalogue, *, now: datetime) -> bool:
+        """Adopt a catalogue whose tags are all declared; return whether it was new."""
+        catalogue.check_tags(rules.read(self.settings.home).expand(None))
+        return campaigns.adopt(self.points.database, catalogue, now=now)
+
+    def describe(self, as_of: date | None, tell: Tell) -> Described:
+        """Describe the members of one day: features, segments, tags and scores; made if absent."""
+        day = as_of or snapshot.default_as_of(self.settings)
+        taken = snapshot.build(self.settings, day, tell)
+        segments = segmentation.build(self.settings, day, tell).members_file
+        tags = store.build(self.settings, day, tell, segments=segments)
+        scores = _scores(self.settings, taken.path.name)
+        if scores is None:
+            scores = score_all(self.settings, day, None, tell).path
+        beside = scores.with_name(PREFIX + scores.name)
+        files = audience.Files(
+            taken.path / snapshot.FEATURES, segments, scores,
+            (tags.path / store.HELD, *((beside,) if beside.exists() else ())),
+        )  # fmt: skip
+        models = {"features": taken.feature_set, "snapshot": taken.path.name,
+                  "scores": scores.stem}  # fmt: skip
+        return Described(day, files, models)
+
+    def propose(
+        self, asked: Asked, *, as_of: date | None, now: datetime, tell: Tell
+    ) -> tuple[Campaign, Proposal]:
+        """Work out a campaign and keep the proposal."""
+        catalogue, database = self.catalogue, self.points.database
+        offers = asked.brief.chosen(catalogue)
+        if any(offer.points for offer in offers) and self._terms(now) is None:
+            raise NotReady(
+                "An offer gives points, and no rules of points hold. Nothing was proposed. Adopt "
+                "some first: perennial points rules my-rules.toml"
+            )
+        described = self.describe(as_of, tell)
+        tell("asking who fits which offer")
+        everybody = audience.read(self.settings, described.as_of, described.files, offers)
+        rows = planner.open_to(asked.brief, everybody.members)
+        if not len(rows):
+            raise InputRefused(
+                f"Campaign {asked.brief.campaign} is open to none of "
+                f"{len(everybody.members):,} members. Nothing was proposed. Widen its coverage "
+                "or its namespace."
+            )
+        tell("asking the gates")
+        past = history.read(self.settings, self.points.programme, database, now=now)
+        codes = guardrails.refusals(
+            everybody.members[rows], everybody.fits[rows], offers, catalogue.file.guards, past,
+            local_date(now, self.points.programme.timezone),
+        )  # fmt: skip
+        tell("planning")
+        expected = expectations.work_out(catalogue, offers, everybody, rows)
+        made = planner.propose(asked.brief, catalogue, everybody, rows, codes, expected, seed=SEED)
+        facts = made.facts(
+            models=dict(described.models), **_spread(everybody, catalogue, np.asarray(rows))
+        )
+        campaign = campaigns.propose(
+            database, self.settings.home, asked, catalogue, made.decisions(), facts,
+            as_of=described.as_of, now=now,
+        )  # fmt: skip
+        return campaign, made
+
+    def launch(self, campaign_id: str, *, now: datetime) -> Campaign:
+        """Launch an approved campaign."""
+        return campaigns.launch(
+            self.points.database, self.points.programme, self.settings.home, campaign_id, now=now
+        )
+
+    def deliver(self, *, now: Callable[[], datetime], tell: Tell) -> Delivered:
+        """Deliver all messages that are due."""
+        known: dict[str, Catalogue] = {}
+        database, programme = self.points.database, self.points.programme
+
+        def catalogue_of(campaign_id: str) -> Catalogue:
+            if campaign_id not in known:
+                version = campaigns.get(database, campaign_id).catalogue
+                known[campaign_id] = campaigns.catalogue_of(database, programme, version)
+            return known[campaign_id]
+
+        deliverer = Deliverer(
+            database, programme, self.settings.home, read_routes(self.settings.home),
+            catalogue_of,
+            lambda: history.read(self.settings, programme, database, now=now()),
+            self._terms(now()), post,
+        )  # fmt: skip
+        return deliverer.run(now=now, tell=tell)
+
+    def read_out(self, campaign_id: str, *, now: datetime) -> ReadOut:
+        """Read out a launched campaign."""
+        database, programme = self.points.database, self.points.programme
+        campaign = campaigns.get(database, campaign_id)
+        catalogue = campaigns.catalogue_of(database, programme, campaign.catalogue)
+        return readout.read_out(self.settings, programme, database, campaign, catalogue, now=now)
+
+    def close(self, campaign_id: str, *, now: datetime) -> tuple[Campaign, ReadOut]:
+        """Read a campaign out for the last time, and close it."""
+        found = self.read_out(campaign_id, now=now)
+        return campaigns.close(self.points.database, campaign_id, found.as_json(), now=now), found
+
+    def _terms(self, now: datetime) -> Terms | None:
+        try:
+            return self.points.rules.terms(now)
+        except NotReady:
+            return None
+
+
+def _scores(settings: Settings, snapshot_name: str) -> Path | None:
+    """Return the newest scores of a snapshot, if there are any."""
+    found = sorted(
+        (settings.home / "scores").glob(f"{snapshot_name}_*.parquet"),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    return found[-1] if found else None
+
+
+def _spread(
+    everybody: audience.Audience,
+    catalogue: Catalogue,
+    rows: "np.ndarray[tuple[int], np.dtype[np.intp]]",
+) -> dict[str, float]:
+    """Return how members differ in four weeks' margin, and how much earlier weeks tell of it."""
+    facts = everybody.facts.iloc[rows]
+    recent = facts["spend_cents_28d"].fillna(0).to_numpy(float)
+    before = facts["spend_cents_84d"].fillna(0).to_numpy(float) - recent
+    told = float(np.corrcoef(recent, before)[0, 1]) if recent.std() and before.std() else 0.0
+    return {"spread_cents": float(recent.std()) * catalogue.file.margin_rate, "before": told**2}
+
+
+def moment(text: str | None) -> datetime:
+    """Return the moment a command acts at: now, or the one that was written.
+
+    Raises
+    ------
+    InputRefused : if the text is no instant.
+    """
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputRefused(
+            f"{text!r} is no instant. Nothing was done. Write for example 2018-03-01T09:00:00Z."
+        ) from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
