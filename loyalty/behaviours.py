@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select
 
 from loyalty.book import Book
 from loyalty.earning import behaviour_earns
-from loyalty.errors import PostingRefused
+from loyalty.errors import PostingConflict, PostingRefused
 from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
 from loyalty.postings import Request, check_limits, check_member, digest
 from loyalty.rulebook import Rulebook
@@ -37,7 +37,11 @@ def take_events(
     now: datetime,
     watermark: tuple[str, str] | None = None,
 ) -> Taken:
-    """Let behaviours earn, in one transaction; see `orders.take_purchases`."""
+    """Let behaviours earn, in one transaction; see `orders.take_purchases`.
+
+    An event earns as it first came: one of the same id with other content is refused as a
+    `PostingConflict`.
+    """
 
     def work(connection: Connection) -> Taken:
         book = Book(connection, rulebook.terms(now), now)
@@ -59,20 +63,23 @@ def _take_events(
             _check_event(event)
             rulebook.check(event.occurred_at)
             probe = Request("EARN", "#", event.member_id, None, event.occurred_at,
-                            order_key=f"{event.source}/{event.event_id}")  # fmt: skip
-            check_limits(probe, book.terms.limits, book.now)
+                            order_key=_key(event))  # fmt: skip
+            check_limits(probe, book.terms, book.now)
         except PostingRefused as refused:
-            taken.refusals.append(Refusal(index, f"{event.source}/{event.event_id}", refused))
+            taken.refusals.append(Refusal(index, _key(event), refused))
         else:
-            sound.append(event)
-    members = [event.member_id for event in sound]
+            sound.append((index, event))
+    members = [event.member_id for _, event in sound]
     book.lock(members, members)
-    book.look_up([_event_posting(event) for event in sound])
+    book.look_up([_event_posting(event) for _, event in sound])
     times: dict[tuple[str, date, str], int] = {}
-    for event in sorted(sound, key=lambda event: event.occurred_at):
-        posting_id = _event_posting(event)
-        if book.find(posting_id) is not None:
-            taken.known += 1
+    for index, event in sorted(sound, key=lambda pair: pair[1].occurred_at):
+        posting_id, fingerprint = _event_posting(event), _fingerprint(event)
+        if (posted := book.find(posting_id)) is not None:
+            if posted.fingerprint == fingerprint:
+                taken.known += 1
+            else:
+                taken.refusals.append(Refusal(index, _key(event), _changed(event)))
             continue
         rules = rulebook.at(event.occurred_at)
         day = local_date(event.occurred_at, rules.terms.timezone)
@@ -84,14 +91,15 @@ def _take_events(
             capped_before=book.qualifying(event.member_id, day).capped_points,
         )  # fmt: skip
         if earned is None:
+            taken.unnamed += 1
             continue
         times[key] += earned.points > 0
         taken.postings.append(book.post(
             Request(
                 "EARN", posting_id, event.member_id, earned.points, event.occurred_at,
                 reason=event.kind, qualifying=earned.qualifying,
-                order_key=f"{event.source}/{event.event_id}"[:ORDER_ID_LENGTH_MAX],
-                rule_version=rules.version,
+                order_key=_key(event)[:ORDER_ID_LENGTH_MAX],
+                rule_version=rules.version, came_as=fingerprint,
             ),
             ours=True,
         ))  # fmt: skip
@@ -100,6 +108,23 @@ def _take_events(
 
 def _event_posting(event: Event) -> str:
     return f"#event:{digest([event.source, event.event_id])[:40]}"
+
+
+def _key(event: Event) -> str:
+    return f"{event.source}/{event.event_id}"
+
+
+def _fingerprint(event: Event) -> str:
+    value = None if event.value is None else float(event.value)
+    moment = event.occurred_at.astimezone(UTC).isoformat()
+    return digest([event.member_id, moment, event.kind, value])
+
+
+def _changed(event: Event) -> PostingConflict:
+    return PostingConflict(
+        f"{event.event_id!r:.80} of {event.source} came before with other content. It earned as "
+        "it first came, and not again. Give another event another event_id."
+    )
 
 
 def _times(connection: Connection, member_id: str, day: date, kind: str) -> int:

@@ -76,7 +76,7 @@ class Book(Pages):
             return posted
         if not (ours and (request.kind == "REVERSE" or not request.points)):
             # Whatever takes back what we posted was judged when that was earned.
-            check_limits(request, self.terms.limits, self.now)
+            check_limits(request, self.terms, self.now)
         for member_id in request.members:
             if member_id not in self._accounts:
                 raise UnknownMember(
@@ -207,8 +207,9 @@ class Book(Pages):
         points = left if request.points is None else request.points
         if not 0 < points <= left:
             raise NotReversible(
-                f"{request.posting_id} takes back {points} points of {original.posting_id}, of "
-                f"which {left} are left. Nothing was posted."
+                f"{request.posting_id} takes back {self.terms.written(points)} points of "
+                f"{original.posting_id}, of which {self.terms.written(left)} are left. Nothing "
+                "was posted."
             )
         account = self._accounts[request.member_id]
         qualifying = self._taken_away(request, original, points, left)
@@ -252,8 +253,9 @@ class Book(Pages):
         assert request.points is not None
         if account.active < request.points:
             raise InsufficientPoints(
-                f"{request.member_id!r} has {account.active} points to spend, "
-                f"{request.posting_id} asks for {request.points}. Nothing was posted."
+                f"{request.member_id!r} has {self.terms.written(account.active)} points to spend, "
+                f"{request.posting_id} asks for {self.terms.written(request.points)}. Nothing was "
+                "posted."
             )
         self.load_lots([account.member_id])
         return request.points

@@ -15,6 +15,12 @@ class Malformed(PostingRefused):
     code = "malformed"
 
 
+class WrongCurrency(PostingRefused):
+    """An amount in another currency than the programme's; its sentence repeats no other text."""
+
+    code = "wrong_currency"
+
+
 class UnknownMember(PostingRefused):
     """Nobody of that id ever had points."""
 

@@ -34,11 +34,13 @@ class Taken:
     ----------
     postings : in order
     known : lines or events that had come before
+    unnamed : events of kinds that no rule names
     refusals : each with the order and line, or event, it is about
     """
 
     postings: list[Posting] = field(default_factory=list)
     known: int = 0
+    unnamed: int = 0
     refusals: list[Refusal] = field(default_factory=list)
 
 

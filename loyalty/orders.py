@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 from loyalty.account import Qualifying
 from loyalty.book import Book
 from loyalty.earning import Earned, Line, order_earns
-from loyalty.errors import Malformed, PostingRefused
+from loyalty.errors import Malformed, PostingConflict, PostingRefused, WrongCurrency
 from loyalty.intake import Refusal, Taken, check_instant, check_number, check_text, note
 from loyalty.order import DatedLine, Order, line_fields, line_of, order_of, order_row
 from loyalty.postings import Request, check_limits, check_member
@@ -110,7 +110,9 @@ def simulate(
     Raises
     ------
     Malformed : if the rules know no such tier.
+    OutsideLimits : if it lies before the first rules, or comes to more than can be counted.
     """
+    rulebook.check(occurred_at)
     rules = rulebook.at(occurred_at)
     if tier is not None and tier not in rules.tier_names:
         raise Malformed(
@@ -278,7 +280,7 @@ class _Orders:
             self._rulebook.check(purchase.occurred_at)
             probe = Request("EARN", "#", purchase.member_id, None, purchase.occurred_at,
                             order_key=f"{purchase.source}/{purchase.order_id}")  # fmt: skip
-            check_limits(probe, self._book.terms.limits, self._book.now)
+            check_limits(probe, self._book.terms, self._book.now)
         except PostingRefused as refused:
             self._refuse(index, purchase, refused)
             return False
@@ -288,7 +290,7 @@ class _Orders:
         if same:
             self._taken.known += 1
             return
-        self._refuse(index, purchase, Malformed(
+        self._refuse(index, purchase, PostingConflict(
             f"Line {purchase.line.line_no!r:.80} of {purchase.source}/{purchase.order_id} came "
             "before with other content. It was not taken again. Send a correction as a line of "
             "its own."
@@ -330,8 +332,9 @@ class _Orders:
 def _check_purchase(purchase: Purchase, currency: str) -> None:
     check_member(purchase.member_id)
     if purchase.currency not in (None, currency):
-        raise Malformed(
-            f"The amount is in {purchase.currency!r:.12}; this programme counts {currency} only."
+        raise WrongCurrency(
+            f"The amount is in {purchase.currency!r:.12}; this programme counts {currency} only. "
+            "It was not taken. Send it in that currency."
         )
     for name, text, longest in (
         ("source", purchase.source, SOURCE_LENGTH_MAX),

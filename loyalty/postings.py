@@ -12,7 +12,7 @@ from loyalty.account import Allocation, Entry, Kind, Qualifying
 from loyalty.errors import Malformed, OutsideLimits
 from loyalty.lasting import Lasting
 from loyalty.tables import MEMBER_ID_LENGTH_MAX, POSTING_ID_LENGTH_MAX
-from loyalty.terms import Limits
+from loyalty.terms import Terms
 
 # Ids we make ourselves hold a "#", so that no caller's id can be one of them.
 _POSTING_ID = re.compile(rf'[!-"$-~]{{1,{POSTING_ID_LENGTH_MAX}}}')
@@ -33,6 +33,7 @@ class Request:
     reverses : posting_id that a REVERSE undoes
     lasting : how long a grant lasts; None means as the programme's points do
     qualifying : what it counts for tiers; for a REVERSE what it takes away, None for its share
+    came_as : fingerprint of what came in, where that says more than what is asked for it
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Request:
     qualifying: Qualifying | None = None
     order_key: str | None = None
     rule_version: str | None = None
+    came_as: str | None = None
 
     @property
     def members(self) -> list[str]:
@@ -57,7 +59,11 @@ class Request:
     @property
     def fingerprint(self) -> str:
         """Return the SHA-256 of everything that was asked."""
-        return digest(vars(self))
+        if self.came_as is not None:
+            return self.came_as
+        asked = dict(vars(self))
+        del asked["came_as"]
+        return digest(asked)
 
 
 @dataclass(frozen=True)
@@ -131,19 +137,20 @@ def check(request: Request) -> None:
         )
 
 
-def check_limits(request: Request, limits: Limits, now: datetime) -> None:
+def check_limits(request: Request, terms: Terms, now: datetime) -> None:
     """Refuse what is surely a mistake; a posting that was made once is not judged again.
 
     Raises
     ------
     OutsideLimits : naming the bounds.
     """
+    limits = terms.limits
     what = f"{request.kind} {request.order_key or request.posting_id}"
     if request.points is not None and abs(request.points) > limits.points_max:
         raise OutsideLimits(
-            f"{what} asks for {request.points} points, more than "
-            f"{limits.points_max} at once. Nothing was posted. Raise limits.points_max of the "
-            "rules if that is meant."
+            f"{what} asks for {terms.written(request.points)} points, more than "
+            f"{terms.written(limits.points_max)} at once. Nothing was posted. Raise "
+            "limits.points_max of the rules if that is meant."
         )
     moment = request.occurred_at
     earliest = now - timedelta(days=limits.backdated_days)
@@ -171,7 +178,7 @@ def check_member(member_id: str) -> None:
     ):
         raise Malformed(
             f"A member_id is 1 to {MEMBER_ID_LENGTH_MAX} characters without control characters "
-            f"and without spaces around it, not {member_id!r:.120}. Nothing was posted."
+            f"and without spaces around it, not {member_id!r:.120}. Nothing was done."
         )
 
 
@@ -195,8 +202,8 @@ def _check_points(request: Request) -> None:
         )
     if points == 0 or (points < 0 and request.kind != "ADJUST"):
         raise Malformed(
-            f"{request.kind} {request.posting_id} asks for {points} points. Nothing was posted. "
-            "Ask for more than nought; only an ADJUST may be below it."
+            f"{request.kind} {request.posting_id} asks for nought points or less. Nothing was "
+            "posted. Ask for more; only an ADJUST may be below nought."
         )
 
 

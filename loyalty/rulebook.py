@@ -41,7 +41,7 @@ class Rulebook:
         place = bisect_right([rules.file.valid_from for rules in self.versions], day)
         if place == 0:
             raise NotReady(
-                f"No rules hold on {day}. Nothing was posted. Adopt some first: "
+                f"No rules hold on {day}. Nothing was done. Adopt some first: "
                 "perennial points rules my-rules.toml (--example prints a file to begin with)."
             )
         return self.versions[place - 1]
@@ -56,10 +56,11 @@ class Rulebook:
         Raises
         ------
         OutsideLimits : naming the first day that has rules.
+        NotReady : if there are none yet.
         """
-        first = self.versions[0].file.valid_from if self.versions else None
         day = local_date(instant, self.programme.timezone)
-        if first is None or day < first:
+        first = self.versions[0].file.valid_from if self.versions else self.on(day).file.valid_from
+        if day < first:
             raise OutsideLimits(
                 f"It is of {day}; the first rules hold from {first}. Nothing was posted. Adopt a "
                 "version that holds from then, or leave it out."

@@ -1,6 +1,7 @@
 """What every posting of a programme goes by: its day, its points, their life, their tiers."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from loyalty.lasting import Lasting
@@ -37,3 +38,12 @@ class Terms:
     spent_points: SpentPoints = "negative"
     tiers: TierPolicy | None = None
     limits: Limits = field(default_factory=Limits)
+
+    def written(self, points: int) -> str:
+        """Write points as people do; see `written`."""
+        return written(points, self.points_scale)
+
+
+def written(points: int, scale: int) -> str:
+    """Write points as people do: 1250 hundredths are 12.50."""
+    return f"{Decimal(points).scaleb(-scale):,.{scale}f}"

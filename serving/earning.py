@@ -3,7 +3,7 @@
 The two rooms do not know each other; this shell reads rows of one and hands them to the other. The
 lake stores a correction as its old content taken back and the new one added, so each stored row is
 a line of its own to the ledger, and a corrected order has earned what it should. An event earns
-when it first comes; what is corrected of it later changes nothing.
+when it first comes; what is corrected of it later is counted and changes nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from features import engine
 from features.lake import Lake, Manifest
 from loyalty.behaviours import Event, take_events
 from loyalty.earning import Line
+from loyalty.errors import PostingConflict
 from loyalty.intake import Taken, position
 from loyalty.orders import Purchase, take_purchases
 from loyalty.rulebook import Rulebook
@@ -28,11 +29,19 @@ _CATEGORY = "array_to_string([p.department, p.category, p.product_type], '/')"
 
 @dataclass
 class Earnings:
-    """What a run of the job did; `refused` are the first few, of `refusals` in all."""
+    """What a run of the job did; `refused` are the first few, of `refusals` in all.
+
+    Attributes
+    ----------
+    changed : events that had earned before, with other content; they earn no second time
+    unnamed : events of kinds that no rule names
+    """
 
     lines: int = 0
     events: int = 0
     postings: int = 0
+    changed: int = 0
+    unnamed: int = 0
     refusals: int = 0
     refused: tuple[str, ...] = ()
 
@@ -41,8 +50,15 @@ class Earnings:
         self.lines += rows * (table == "purchases")
         self.events += rows * (table == "events")
         self.postings += len(taken.postings)
-        self.refusals += len(taken.refusals)
-        said = (f"{refusal.key}: {refusal.refused}" for refusal in taken.refusals)
+        self.unnamed += taken.unnamed
+        refusals = [
+            refusal for refusal in taken.refusals
+            # The lake keeps an event as it was last told; that is no fault of anybody's.
+            if table != "events" or not isinstance(refusal.refused, PostingConflict)
+        ]  # fmt: skip
+        self.changed += len(taken.refusals) - len(refusals)
+        self.refusals += len(refusals)
+        said = (f"{refusal.key}: {refusal.refused}" for refusal in refusals)
         self.refused += tuple(islice(said, max(0, 5 - len(self.refused))))
 
 

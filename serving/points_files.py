@@ -5,10 +5,11 @@ counts once.
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -32,7 +33,8 @@ SHOWN = 20
 NUMBER = "number."
 # The year in which other systems let end what has no end.
 NEVER = 9999
-
+# Digits as a till prints them: Python would also read 1_0, and digits of every script.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 
 Held = TypeVar("Held")
 
@@ -91,12 +93,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 class FileTaken:
     """What became of a file's rows; `refused` are the first few, of `refusals` in all.
 
-    `keys` are those of balances: within one file, each is there once.
+    `unnamed` are events of kinds that no rule names; `keys` are those of balances: within one file,
+    each is there once.
     """
 
     rows: int = 0
     postings: int = 0
     known: int = 0
+    unnamed: int = 0
     refusals: int = 0
     refused: tuple[str, ...] = ()
     keys: set[str] = field(default_factory=set)
@@ -142,12 +146,11 @@ def take(
 
 def whole(written: str, places: int) -> int | None:
     """Return a written number in units of its last of `places` decimals; None if it is finer."""
-    try:
-        found = Decimal(written.strip())
-    except InvalidOperation:
+    if not _NUMBER.fullmatch(written.strip()):
         return None
+    found = Decimal(written.strip())
     # Beyond its 28 digits Decimal would round, and a short exponent can mean a very long number.
-    if not found.is_finite() or len(found.as_tuple().digits) > 20 or abs(found.adjusted()) > 20:
+    if len(found.as_tuple().digits) > 20 or abs(found.adjusted()) > 20:
         return None
     units = found.scaleb(places)
     return int(units) if units == units.to_integral_value() else None
@@ -293,6 +296,7 @@ def _read(
 def _count(taken: Taken, numbers: Sequence[int], done: FileTaken) -> None:
     done.postings += len(taken.postings)
     done.known += taken.known
+    done.unnamed += taken.unnamed
     for refusal in taken.refusals:
         done.refuse(numbers[refusal.index], refusal.refused)
 
@@ -315,10 +319,10 @@ class _Cells:
         return found
 
     def number(self, name: str) -> float:
-        try:
-            return float(self.needed(name))
-        except ValueError as error:
-            raise _no(name, self.row[name], "a number") from error
+        written = self.needed(name)
+        if not _NUMBER.fullmatch(written):
+            raise _no(name, written, "a number")
+        return float(written)
 
     def units(self, name: str, places: int) -> int:
         found = whole(self.needed(name), places)

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from loyalty import birthdays, points, status
 from loyalty.account import Kind
-from loyalty.errors import Malformed, UnknownMember
+from loyalty.errors import Malformed, PostingRefused, UnknownMember, WrongCurrency
 from loyalty.idempotency import KEY_LENGTH_MAX, Answer, once
 from loyalty.orders import Purchase, simulate, take_purchases_on
 from loyalty.postings import Posting, Request, digest
@@ -91,7 +91,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
                 refused=[
                     RefusedLine(
                         index=refusal.index, code=refusal.refused.code,
-                        detail=problems.REFUSALS[refusal.refused.code][1],
+                        detail=_detail(refusal.refused),
                     )
                     for refusal in taken.refusals
                 ],
@@ -125,6 +125,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
         """Say what an order would earn, and by which rules; nothing is posted."""
         rules, tier, birthday = desk.rules, None, None
         at = body.occurred_at
+        rules.check(at)
         if body.member_id is not None:
             birthday = birthdays.birthday(desk.database, body.member_id)
         if body.member_id is not None and rules.at(at).terms.tiers is not None:
@@ -195,6 +196,13 @@ def _purchase(line: Any) -> Purchase:
         line.source, line.order_id, line.member_id, line.occurred_at, line.as_line(),
         line.returns_order_id, line.currency,
     )  # fmt: skip
+
+
+def _detail(refused: PostingRefused) -> str:
+    # Three letters of a currency are all that is repeated of what was sent.
+    if isinstance(refused, WrongCurrency):
+        return str(refused)
+    return problems.REFUSALS[refused.code][1]
 
 
 def _posted(posting: Posting, desk: PointsDesk) -> Posted:

@@ -42,6 +42,9 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "outside_limits": (
         422, "The amount or the date lies beyond the limits of the rules. Nothing was posted.",
     ),
+    "wrong_currency": (
+        422, "The amount is in another currency than the programme's. Nothing was posted.",
+    ),
     "unknown_member": (
         404, "The member has no points account. An account opens with the first points earned.",
     ),

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from features import exports
 from loyalty.earning import Earned, Line
@@ -19,6 +19,7 @@ from loyalty.points import Balance
 from loyalty.postings import Posting
 from loyalty.rulebook import Rulebook
 from loyalty.status import TierStatus
+from loyalty.terms import written
 from programme.calendar import local_date
 from programme.errors import InputRefused
 from programme.faults import in_words
@@ -30,11 +31,6 @@ from serving.points_demo import SCALE, Demo
 from serving.points_files import Column, FileTaken
 
 
-def written(points: int, scale: int) -> str:
-    """Write points as people say them: 1250 hundredths are 12.50."""
-    return f"{points / 10**scale:,.{scale}f}"
-
-
 def _last_day(expires_at: datetime, timezone: str) -> date:
     """Return the last day on which points can be spent; at `expires_at` they cannot any more."""
     return local_date(expires_at - timedelta(microseconds=1), timezone)
@@ -43,8 +39,10 @@ def _last_day(expires_at: datetime, timezone: str) -> date:
 def show_balance(console: Console, found: Balance, programme: Programme) -> None:
     """Print what a member has."""
     scale, zone = programme.points_scale, programme.timezone
-    table = Table(title=f"Points of {escape(found.member_id)} at {found.at:%Y-%m-%d %H:%M} UTC",
-                  title_justify="left", show_header=False)  # fmt: skip
+    # Ids are text as it stands: rich reads brackets, and backslashes before them, as its own.
+    title = f"Points of {found.member_id} at {found.at:%Y-%m-%d %H:%M} UTC"
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for what, points in (
@@ -74,10 +72,10 @@ def show_postings(console: Console, found: Sequence[Posting], programme: Program
         ends = posting.expires_at
         table.add_row(
             str(posting.posting_no), f"{posting.recorded_at:%Y-%m-%d %H:%M}", posting.kind,
-            escape(posting.posting_id), written(posting.active, scale),
+            Text(posting.posting_id), written(posting.active, scale),
             written(posting.pending, scale), written(posting.balance, scale),
             "" if ends is None else str(_last_day(ends, programme.timezone)),
-            escape(posting.tier or ""), escape(why),
+            Text(posting.tier or ""), Text(why),
         )  # fmt: skip
     console.print(table)
 
@@ -131,6 +129,9 @@ def show_earnings(console: Console, done: Earnings) -> None:
         f"{done.lines:,} lines and {done.events:,} events earned {done.postings:,} postings, "
         f"{done.refusals:,} were refused"
     )
+    if done.changed:
+        console.print(f"{done.changed:,} events were changed since they earned, which is ignored")
+    _show_unnamed(console, done.unnamed)
     for said in done.refused:
         console.print(said, markup=False, soft_wrap=True)
     if done.refusals:
@@ -143,10 +144,16 @@ def show_taken(console: Console, done: FileTaken) -> None:
         f"{done.rows:,} rows: {done.postings:,} postings, {done.known:,} known before, "
         f"{done.refusals:,} refused"
     )
+    _show_unnamed(console, done.unnamed)
     for said in done.refused:
         console.print(said, markup=False, soft_wrap=True)
     if done.refusals > len(done.refused):
         console.print(f"and {done.refusals - len(done.refused):,} more")
+
+
+def _show_unnamed(console: Console, events: int) -> None:
+    if events:
+        console.print(f"{events:,} events earned nothing: no rule names their kind")
 
 
 def show_columns(console: Console, columns: Mapping[str, Sequence[Column]]) -> None:
@@ -156,7 +163,7 @@ def show_columns(console: Console, columns: Mapping[str, Sequence[Column]]) -> N
         for heading in ("column", "needed", "what it holds"):
             table.add_column(heading)
         for column in described:
-            table.add_row(column.name, "yes" if column.needed else "", escape(column.holds))
+            table.add_row(column.name, "yes" if column.needed else "", Text(column.holds))
         console.print(table)
 
 
@@ -180,7 +187,7 @@ def show_expiring(console: Console, found: Iterable[Expiring], programme: Progra
             more += 1
             continue
         day = _last_day(row.expires_at, programme.timezone)
-        table.add_row(escape(row.member_id), str(day), written(row.points, programme.points_scale))
+        table.add_row(Text(row.member_id), str(day), written(row.points, programme.points_scale))
     console.print(table)
     if more:
         console.print(f"and {more:,} more: --out remind.csv writes them all")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loyalty.account import Qualifying
 from loyalty.behaviours import Event, take_events
 from loyalty.earning import order_earns
-from loyalty.errors import Malformed, OutsideLimits
+from loyalty.errors import Malformed, OutsideLimits, PostingConflict
 from loyalty.intake import position
 from loyalty.orders import Purchase, simulate, take_purchases
 from loyalty.points import balance, ledger, post
@@ -60,7 +60,7 @@ def test_a_line_that_comes_with_other_content_is_refused_and_the_rest_is_taken(
 
     taken = take_purchases(database, BOOK, [other, purchase("o2", 1_00)], now=NOW)
 
-    assert [type(refusal.refused) for refusal in taken.refusals] == [Malformed]
+    assert [type(refusal.refused) for refusal in taken.refusals] == [PostingConflict]
     assert active(database) == 11_00
 
 
@@ -254,8 +254,28 @@ def test_behaviours_earn_once_and_end_at_the_daily_cap(database: Database) -> No
 
     # 80 + 80 + 40 + 0, the check-in after the cap 0, the event outside it 450.
     assert [posting.active for posting in first.postings] == [80_00, 80_00, 40_00, 0, 0, 450_00]
-    assert (again.postings, again.known) == ([], 6)
+    assert (again.postings, again.known, again.refusals) == ([], 6, [])
+    assert (first.unnamed, again.unnamed) == (1, 1)
     assert active(database) == 650_00
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"member_id": "bob"}, {"occurred_at": NOW - timedelta(days=1)}, {"kind": "review"},
+     {"value": 451.0}],
+)  # fmt: skip
+def test_an_event_that_comes_with_other_content_is_told_apart_and_earns_no_second_time(
+    database: Database, change: dict[str, object]
+) -> None:
+    told = event(1, "event", 450)
+    take_events(database, BOOK, [told], now=NOW)
+    other = replace(told, **change)  # type: ignore[arg-type]
+
+    taken = take_events(database, BOOK, [other, told, event(2, "check_in")], now=NOW)
+
+    assert [(each.index, type(each.refused)) for each in taken.refusals] == [(0, PostingConflict)]
+    assert taken.known == 1
+    assert active(database) == 455_00
 
 
 def test_a_behaviour_that_earns_once_a_day_earns_the_next_day_again(database: Database) -> None:
@@ -299,5 +319,7 @@ def test_an_order_is_tried_out_only_by_tiers_there_are() -> None:
     lines = [purchase("o1", 100_00).line]
 
     assert simulate(BOOK, lines, NOW, tier="gold").points == 120_00
+    with pytest.raises(OutsideLimits, match="the first rules hold from 2018-01-01"):
+        simulate(BOOK, lines, on(date(2017, 12, 31)))
     with pytest.raises(Malformed, match="silver, gold, diamond"):
         simulate(BOOK, lines, NOW, tier="platinum")

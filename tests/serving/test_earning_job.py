@@ -64,6 +64,22 @@ def test_purchases_and_events_earn_once_and_new_ones_later(
     assert active(desk) == 10_00 + 80_00 + 1_00
 
 
+def test_an_event_that_was_corrected_is_counted_and_earns_no_second_time(
+    desk: PointsDesk, brings: Brings, tmp_path: Path
+) -> None:
+    told = EVENTS.replace(" }", ', known_at = "known" }')
+    rows = "id,who,at,what,known\n"
+    brings(PURCHASES, "who,at,order,net\ncat,2018-06-10,o1,10.00\n")
+    brings(told, rows + "e1,ann,2018-06-12,review,2018-06-13\ne2,ann,2018-06-12,visit,2018-06-13\n")
+    first = run(desk, tmp_path)
+    brings(told, rows + "e1,bob,2018-06-12,review,2018-06-14\n")
+    again = run(desk, tmp_path)
+
+    assert (first.events, first.postings, first.unnamed, first.changed) == (2, 2, 1, 0)
+    assert (again.postings, again.changed, again.unnamed, again.refusals) == (0, 1, 0, 0)
+    assert active(desk) == 80_00
+
+
 def test_a_job_that_is_stopped_between_batches_goes_on(
     desk: PointsDesk, brings: Brings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,6 +184,34 @@ def test_what_cannot_be_meant_is_refused_in_one_shape(
     assert client.get("/v1/members/ann/balance").json()["active"] == 100
 
 
+def test_a_line_in_another_currency_is_told_both(client: TestClient) -> None:
+    answer = earn(client, purchase("o1", 100, currency="USD")).json()
+
+    refused = answer["refused"][0]
+    assert refused["code"] == "wrong_currency"
+    assert "'USD'" in refused["detail"]
+    assert "CNY" in refused["detail"]
+
+
+def test_a_line_that_came_with_other_content_is_a_conflict(client: TestClient) -> None:
+    line = purchase("o1", 100)
+    earn(client, line)
+
+    answer = earn(client, {**line, "net_cents": 101}).json()
+
+    assert [each["code"] for each in answer["refused"]] == ["posting_conflict"]
+
+
+def test_an_order_from_before_the_first_rules_is_named_and_no_fault_of_ours(
+    client: TestClient,
+) -> None:
+    lines = [{"line_no": "1", "net_cents": 1_000}]
+
+    answer = ask(client, "simulate", occurred_at="2017-12-30T04:00:00Z", lines=lines)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "outside_limits")
+
+
 def test_without_rules_the_answer_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / PROGRAMME_FILE).write_text(PROGRAMME.as_toml())
     desk = PointsDesk(Settings(home=tmp_path))

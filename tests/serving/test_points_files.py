@@ -87,6 +87,33 @@ def test_behaviours_of_a_file_earn_once(desk: PointsDesk, tmp_path: Path) -> Non
     assert active(desk) == 530_00
 
 
+def test_an_event_that_was_changed_and_a_kind_without_a_rule_are_said(
+    desk: PointsDesk, tmp_path: Path
+) -> None:
+    text = (
+        "source,event_id,member_id,occurred_at,kind,value\n"
+        "app,e1,ann,2018-06-14T10:00:00Z,review,\n"
+        "app,e2,ann,2018-06-14T10:00:00Z,yawn,\n"
+    )
+    take_text(desk, "events", text, tmp_path)
+
+    again = take_text(desk, "events", text.replace("e1,ann", "e1,bob"), tmp_path)
+
+    assert (again.postings, again.known, again.unnamed, again.refusals) == (0, 0, 1, 1)
+    assert "'e1' of app came before with other content" in again.refused[0]
+
+
+def test_a_number_of_a_line_is_written_in_plain_digits(desk: PointsDesk, tmp_path: Path) -> None:
+    row = "till,o{0},1,ann,2018-06-14T10:00:00Z,5.00,,,{1}\n"
+    rows = "".join(
+        row.format(n, weight) for n, weight in enumerate(["1_0", "\uff12", "inf", "1e3"])
+    )
+
+    done = take_text(desk, "purchases", PURCHASES + rows, tmp_path)
+
+    assert (done.postings, done.refusals) == (1, 3)
+
+
 def test_balances_are_brought_once_and_end_on_the_day_that_was_promised(
     desk: PointsDesk, tmp_path: Path
 ) -> None:
@@ -193,7 +220,8 @@ def test_a_file_that_is_none_is_refused(desk: PointsDesk, tmp_path: Path) -> Non
     ("written", "units"),
     [("12.50", 1250), ("-3", -300), ("1e2", 10_000), ("0", 0), ("1.001", None), ("x", None),
      ("nan", None), ("inf", None), ("1e999999999", None), ("1." + "0" * 40 + "1", None),
-     ("1e-999", None), ("0.005", None)],
+     ("1e-999", None), ("0.005", None), ("1_0", None), ("\uff11\uff12", None),
+     ("\u0663", None), (".5", 50), ("+7.", 700), ("", None), ("-", None), (".", None), ("0x10", None), (" 5 ", 500)],
 )  # fmt: skip
 def test_a_written_number_is_whole_units_or_none(written: str, units: int | None) -> None:
     assert whole(written, 2) == units

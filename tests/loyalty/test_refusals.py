@@ -1,0 +1,39 @@
+"""What is refused is said as people write points."""
+
+import pytest
+
+from loyalty.errors import InsufficientPoints, Malformed, NotReversible, OutsideLimits
+from loyalty.points import balance, post
+from loyalty.postings import Request
+from loyalty.terms import written
+from programme.database import Database
+from tests.loyalty.shop import NOW, rulebook
+
+TERMS = rulebook().terms(NOW)
+
+
+def test_points_are_written_with_their_places_however_many() -> None:
+    assert written(12_50, 2) == "12.50"
+    assert written(-5, 2) == "-0.05"
+    assert written(1_234, 0) == "1,234"
+    assert written(9_007_199_254_740_993, 4) == "900,719,925,474.0993"
+
+
+def test_a_refusal_speaks_of_points_not_of_their_smallest_unit(database: Database) -> None:
+    post(database, TERMS, Request("OPENING", "o", "ann", 37_50), now=NOW)
+
+    with pytest.raises(InsufficientPoints, match=r"has 37\.50 points .* asks for 5,000\.00\."):
+        post(database, TERMS, Request("REDEEM", "r", "ann", 5_000_00), now=NOW)
+    with pytest.raises(NotReversible, match=r"takes back 40\.00 points of o, of which 37\.50"):
+        post(database, TERMS, Request("REVERSE", "v", "ann", 40_00, reverses="o"), now=NOW)
+    with pytest.raises(OutsideLimits, match=r"2,000,000\.00 points, more than 1,000,000\.00"):
+        post(database, TERMS, Request("REDEEM", "r", "ann", 2_000_000_00), now=NOW)
+    with pytest.raises(Malformed, match="nought points or less"):
+        post(database, TERMS, Request("REDEEM", "r", "ann", -5_00), now=NOW)
+
+
+def test_a_member_id_that_is_none_is_refused_where_nothing_would_be_posted(
+    database: Database,
+) -> None:
+    with pytest.raises(Malformed, match=r"not ''\. Nothing was done"):
+        balance(database, TERMS, "", now=NOW)
