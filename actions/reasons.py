@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from actions.offers import Reason
+from actions.offers import Offer, Reason
 from actions.signs import READS, Seen, Sign, signs
 from features import engine, identities, snapshot
 from features.lake import Lake
@@ -41,6 +41,13 @@ DRIVERS: Mapping[Reason, tuple[str, ...]] = {
 }
 # A driver weighs a sign by its share over the usual one, within these.
 WEIGHT_LEAST, WEIGHT_MOST = 0.5, 2.0
+# Where nobody has a value of any of these, nothing can be inferred of anybody.
+KNOWN_BY: Mapping[Reason, tuple[str, ...]] = {
+    "service": ("complaints_364d", "services_364d", "days_since_return", "survey"),
+    "price": ("discount_share_84d", "coupon_orders_share_364d", "price_trend_182d"),
+    "need_gone": ("lost_category_share_84d", "top_category_momentum"),
+    "habit_shift": ("gap_trend", "home_store_changed_84d"),
+}
 # What she told us decides, whatever else she did.
 SAID = ("complaint", "survey")
 # Who has held a reason keeps it against another that is hardly stronger.
@@ -127,6 +134,27 @@ def infer(
                 chosen[0].reason, chosen[0].code, facts, tuple(one.code for one in chosen[1:])
             )
     return found
+
+
+def answers(found: Sequence[Inferred | None], offers: Sequence[Offer]) -> NDArray[np.bool_]:
+    """Return whether each offer answers each member's reason; one without a reason suits all.
+
+    Returns
+    -------
+    (members, offers), in the order of both
+    """
+    of_her = np.array([one.reason if one else None for one in found], dtype=object)
+    suits = [of_her == one.reason if one.reason else np.ones(len(found), bool) for one in offers]
+    return np.column_stack(suits) if suits else np.ones((len(found), 0), dtype=bool)
+
+
+def unjudged(seen: Seen) -> list[Reason]:
+    """Return the reasons that cannot be inferred of anybody, as nothing they are seen by is known.
+
+    `inferred.unjudged.<reason>` says it.
+    """
+    known = {str(name) for name, values in seen.features.items() if values.notna().any()}
+    return [one for one in REASONS if not known & set(KNOWN_BY[one])]
 
 
 def read(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions import reasons, signs
-from actions.offers import TIER_DERIVED
+from actions.offers import TIER_DERIVED, Offer
 from actions.reasons import REASONS, Inferred, infer
 from actions.signs import LIFE_GOODS, READS, Seen
 from features import table
@@ -283,6 +283,29 @@ def test_a_bad_answer_to_a_survey_is_service_trouble() -> None:
 
     assert found is not None
     assert (found.reason, found.evidence) == ("service", "survey")
+
+
+def test_an_offer_with_a_reason_is_for_members_with_that_reason_only() -> None:
+    found = [Inferred("price", "coupons", {}), None, Inferred("service", "complaint", {})]
+    says = {"en": "a", "zh": "b"}
+    any_member = {"kind": "win_back", "name": says, "says": says, "channel": "email"}
+    offers = [Offer.model_validate({"id": f"for_{reason}".lower(), "reason": reason, **any_member})
+              for reason in ("price", "need_gone", None)]  # fmt: skip
+
+    suits = reasons.answers(found, offers)
+
+    assert suits.tolist() == [[True, False, True], [False, False, True], [False, False, True]]
+
+
+def test_what_the_data_do_not_carry_is_said() -> None:
+    nothing_of_service = members().drop(columns=["complaints_364d", "services_364d"])
+    nothing_of_service["days_since_return"] = np.nan
+
+    assert reasons.unjudged(Seen(DAY, members())) == []
+    assert reasons.unjudged(Seen(DAY, nothing_of_service)) == ["service"]
+    for language in words.LANGUAGES:
+        for reason in REASONS:
+            assert words.label(f"inferred.unjudged.{reason}", language)
 
 
 def test_bad_questions_are_refused_by_name() -> None:
