@@ -71,7 +71,7 @@ class PointsSection(_Section):
     """How long points last, and what happens to spent points that are taken back."""
 
     until: Until = "never"
-    count: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=0, le=40_000)] = 0
     grace_days: Annotated[int, Field(ge=0, le=366)] = 0
     pending_days: Annotated[int, Field(ge=0, le=366)] = 0
     spent_points: SpentPoints = "negative"
@@ -81,7 +81,7 @@ class PointsSection(_Section):
         longest = LONGEST.get(self.until, 0)
         if self.count > longest:
             raise ValueError(
-                f'count is {self.count:.12g}; with until = "{self.until}" it is at most {longest}'
+                f'count is {self.count}; with until = "{self.until}" it is at most {longest}'
             )
         if self.until in ("days", "idle") and not self.count:
             raise ValueError(f'until = "{self.until}" needs count: for how many days points last')

@@ -41,8 +41,9 @@ _SENSIBLE: dict[str, dict[str, str]] = {
 _WILD = [
     "0", "1", "-1", "0.001", "0.01", "7.77", "28", "366", "1000", "40000", "1e9", "1e12", "1e30",
     "1e-6", "1e-9", "1e-30", "1e-999999999", "1e999999999", "1e99999999999999999999", "nan", "inf",
-    "1" * 30, "0." + "1" * 30, "9" * 5000, "true", "[]", "[1]", "{}", "2018-06-01", "9999-12-31",
-    "0001-01-01", '""', '"x"', '"a\\u0000b"', '"a\\nb"', '"event"', '"quantity"', '"half_up"',
+    "1" * 30, "0." + "1" * 30, "9" * 400, "9" * 5000, "true", "[]", "[1]", "{}", "2018-06-01",
+    "9999-12-31", "0001-01-01",
+    '""', '"x"', '"a\\u0000b"', '"a\\nb"', '"event"', '"quantity"', '"half_up"',
     '"never"', '"idle"', '"month"', '"quarter"', '"year"', '"rolling"', '"points"', '"orders"',
     '"engagements"', '"add"', '"highest"', '"one_down"', '"balance_based"', '"gold"',
     '"' + "n" * 201 + '"',
@@ -123,7 +124,8 @@ def ledger_of(database: Database, member: str) -> list[Any]:
     [
         ("[tiers.level] ", "threshold", "1e30", "tiers.level.1.threshold: it must be at most"),
         ("earn", "min_spend", "1e30", "earn.min_spend: it must be at most 1000000000000"),
-        ("points", "count", "40001", 'with until = "days" it is at most 40000'),
+        ("points", "count", "40001", "points.count: it must be at most 40000"),
+        ("points", "count", "9" * 400, "points.count: it must be at most 40000"),
         ("points", "count", "0", 'until = "days" needs count'),
         ("earn", "unit", "1e-30", "earn.unit: it must be at least 0.000001"),
         ("limits", "points_max", "0", "limits.points_max: it must be greater than 0"),
