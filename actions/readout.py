@@ -134,7 +134,7 @@ def read_out(
     end = campaign.launched_at + timedelta(days=campaign.brief.horizon_days)
     until = min(now, end)
     with engine.connect(settings) as connection:
-        facts = _facts(connection, settings, programme, campaign, until, now)
+        facts = outcomes(connection, settings, programme, campaign, until, now)
     sent = _sent(database, campaign.campaign_id)
     rows = rows.merge(facts, on="member_id", how="left").fillna(
         {"spend": 0.0, "before": 0.0, "orders": 0, "redemptions": 0}
@@ -231,7 +231,7 @@ def _sent(database: Database, campaign_id: str) -> set[str]:
         return set(connection.execute(sought).scalars())
 
 
-def _facts(
+def outcomes(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,
     programme: Programme,
