@@ -1,12 +1,13 @@
 """What comes in from outside: what became of it, how far it was taken, what cannot be meant."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from loyalty.errors import Malformed, PostingRefused
-from loyalty.postings import Posting, is_writable
+from loyalty.postings import Posting
 from loyalty.statements import Write, write
 from loyalty.tables import WATERMARKS
 from programme.database import Database
@@ -64,9 +65,16 @@ def note(connection: Connection, watermark: tuple[str, str] | None) -> None:
 
 
 def check_text(name: str, text: str, longest: int) -> None:
-    """Refuse text that cannot be kept."""
-    if not isinstance(text, str) or not 0 < len(text) <= longest or not is_writable(text):
-        raise Malformed(f"{name} is {text!r:.80}; it must be text of 1 to {longest} characters.")
+    """Refuse text that cannot be kept, or that would steer the terminal it is shown on."""
+    if (
+        not isinstance(text, str)
+        or not 0 < len(text) <= longest
+        or (not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text))
+    ):
+        raise Malformed(
+            f"{name} is {text!r:.80}; it must be text of 1 to {longest} characters without control "
+            "characters. It was not taken."
+        )
 
 
 def check_instant(moment: datetime) -> None:

@@ -36,10 +36,14 @@ def _last_day(expires_at: datetime, timezone: str) -> date:
     return local_date(expires_at - timedelta(microseconds=1), timezone)
 
 
+def _as_is(text: str) -> Text:
+    """Return text as it stands: rich reads brackets as its own, a terminal control characters."""
+    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
+
+
 def show_balance(console: Console, found: Balance, programme: Programme) -> None:
     """Print what a member has."""
     scale, zone = programme.points_scale, programme.timezone
-    # Ids are text as it stands: rich reads brackets, and backslashes before them, as its own.
     title = f"Points of {found.member_id} at {found.at:%Y-%m-%d %H:%M} UTC"
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     table = Table(show_header=False)
@@ -72,10 +76,10 @@ def show_postings(console: Console, found: Sequence[Posting], programme: Program
         ends = posting.expires_at
         table.add_row(
             str(posting.posting_no), f"{posting.recorded_at:%Y-%m-%d %H:%M}", posting.kind,
-            Text(posting.posting_id), written(posting.active, scale),
+            _as_is(posting.posting_id), written(posting.active, scale),
             written(posting.pending, scale), written(posting.balance, scale),
             "" if ends is None else str(_last_day(ends, programme.timezone)),
-            Text(posting.tier or ""), Text(why),
+            _as_is(posting.tier or ""), _as_is(why),
         )  # fmt: skip
     console.print(table)
 
@@ -163,7 +167,7 @@ def show_columns(console: Console, columns: Mapping[str, Sequence[Column]]) -> N
         for heading in ("column", "needed", "what it holds"):
             table.add_column(heading)
         for column in described:
-            table.add_row(column.name, "yes" if column.needed else "", Text(column.holds))
+            table.add_row(column.name, "yes" if column.needed else "", _as_is(column.holds))
         console.print(table)
 
 
@@ -187,7 +191,7 @@ def show_expiring(console: Console, found: Iterable[Expiring], programme: Progra
             more += 1
             continue
         day = _last_day(row.expires_at, programme.timezone)
-        table.add_row(Text(row.member_id), str(day), written(row.points, programme.points_scale))
+        table.add_row(_as_is(row.member_id), str(day), written(row.points, programme.points_scale))
     console.print(table)
     if more:
         console.print(f"and {more:,} more: --out remind.csv writes them all")

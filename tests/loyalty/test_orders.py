@@ -205,6 +205,7 @@ def test_the_watermark_moves_with_the_postings_or_not_at_all(database: Database)
         ({"member_id": ""}, Malformed), ({"member_id": "a\x00b"}, Malformed),
         ({"member_id": " ann"}, Malformed), ({"member_id": "x" * 65}, Malformed),
         ({"order_id": "o" * 201}, Malformed), ({"source": ""}, Malformed),
+        ({"order_id": "o\x1b[31m"}, Malformed), ({"source": "till\n"}, Malformed),
         ({"occurred_at": NOW.replace(tzinfo=None)}, Malformed),
         ({"occurred_at": NOW + timedelta(days=1)}, OutsideLimits),
         ({"occurred_at": NOW - timedelta(days=401)}, OutsideLimits),

@@ -49,6 +49,16 @@ def test_brackets_and_backslashes_of_ids_are_shown_as_they_are(
     assert sum(f" {odd} " in line for line in lines) == 3
 
 
+def test_a_reason_cannot_steer_the_terminal(desk: PointsDesk, console: Console) -> None:
+    terms = desk.rules.terms(NOW)
+    post(desk.database, terms, Request("OPENING", "o", "ann", 5, reason="\x1b[31mred\n"), now=NOW)
+
+    show_postings(console, ledger(desk.database, "ann"), PROGRAMME)
+
+    assert "\\x1b[31mred\\n" in said(console)
+    assert "\x1b" not in said(console)
+
+
 def test_what_earned_nothing_is_said_only_where_there_is_something_to_say(
     console: Console, tmp_path: Path
 ) -> None:
