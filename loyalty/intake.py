@@ -2,7 +2,7 @@
 
 import unicodedata
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 
 from sqlalchemy import Connection, select
 
@@ -77,10 +77,12 @@ def check_text(name: str, text: str, longest: int) -> None:
         )
 
 
-def check_instant(moment: datetime) -> None:
-    """Refuse an instant without its timezone."""
+def check_instant(moment: datetime, name: str = "occurred_at") -> None:
+    """Refuse an instant without its timezone, or so near the ends of time that zones end before."""
     if moment.tzinfo is None:
-        raise Malformed(f"occurred_at is {moment}, without a timezone.")
+        raise Malformed(f"{name} is {moment}, without a timezone.")
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise Malformed(f"{name} is {moment}, at an end of the calendar. Correct the date.")
 
 
 def check_number(name: str, number: float) -> None:

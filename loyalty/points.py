@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, select
 from loyalty.account import Account, Draft, Lot
 from loyalty.book import Book
 from loyalty.errors import Malformed, PostingRefused, UnknownMember
+from loyalty.intake import check_instant
 from loyalty.postings import Posting, Request, check_member
 from loyalty.rows import account_of, lot_of, posting_of
 from loyalty.statements import open_lots_of, postings_of
@@ -105,9 +106,11 @@ def balance(
     Raises
     ------
     UnknownMember : if she has, or had then, no account.
-    Malformed : if `at` lies ahead.
+    Malformed : if `at` lies ahead, or is at an end of the calendar.
     """
     check_member(member_id)
+    if at is not None:
+        check_instant(at, "at")
     if at is not None and at > now:
         raise Malformed(f"{at} lies ahead of {now}. Nothing was read. Ask for a balance up to now.")
     with database.read() as connection:

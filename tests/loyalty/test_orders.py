@@ -1,7 +1,7 @@
 """Purchases and behaviours earn once, whichever way and however often they come."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from itertools import count
 
 import pytest
@@ -23,6 +23,7 @@ from tests.loyalty.shop import NOW, on, purchase, rulebook, rules
 BOOK = rulebook()
 _runs = count(1)
 TERMS = BOOK.terms(NOW)
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
 
 
 def active(database: Database, member: str = "ann") -> int:
@@ -207,6 +208,8 @@ def test_the_watermark_moves_with_the_postings_or_not_at_all(database: Database)
         ({"order_id": "o" * 201}, Malformed), ({"source": ""}, Malformed),
         ({"order_id": "o\x1b[31m"}, Malformed), ({"source": "till\n"}, Malformed),
         ({"occurred_at": NOW.replace(tzinfo=None)}, Malformed),
+        ({"occurred_at": datetime(1, 1, 1, tzinfo=EAST)}, Malformed),
+        ({"occurred_at": datetime(9999, 12, 31, 23, tzinfo=WEST)}, Malformed),
         ({"occurred_at": NOW + timedelta(days=1)}, OutsideLimits),
         ({"occurred_at": NOW - timedelta(days=401)}, OutsideLimits),
     ],

@@ -1,5 +1,7 @@
 """What is refused is said as people write points."""
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from loyalty.errors import InsufficientPoints, Malformed, NotReversible, OutsideLimits
@@ -37,3 +39,10 @@ def test_a_member_id_that_is_none_is_refused_where_nothing_would_be_posted(
 ) -> None:
     with pytest.raises(Malformed, match=r"not ''\. Nothing was done"):
         balance(database, TERMS, "", now=NOW)
+
+
+def test_a_balance_before_time_began_is_refused(database: Database) -> None:
+    dawn = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+
+    with pytest.raises(Malformed, match="at an end of the calendar"):
+        balance(database, TERMS, "ann", now=NOW, at=dawn)
