@@ -29,6 +29,16 @@ FACTS = (
     "scores.churn_probability", "scores.value_cents", "segments.return_probability",
     "segments.stage", "recency_days", "spend_cents_28d", "spend_cents_84d",
 )  # fmt: skip
+# What is known of a member when it is decided, and what offers' effects are learned by: few, and
+# each of them something that could tell whom a contact moves. A tier had a hand in none.
+KNOWN = (
+    "recency_days", "tenure_days", "purchase_days_28d", "purchase_days_84d", "purchase_days_364d",
+    "spend_cents_28d", "spend_cents_84d", "spend_cents_364d", "spend_cents_mean", "gap_days_mean",
+    "discount_share_364d", "coupon_orders_share_364d", "category_count_364d",
+    "return_share_364d", "contacts_28d", "contacts_84d", "days_since_contact",
+    "redemptions_364d", "opens_last_5", "event_days_84d", "scores.churn_probability",
+    "scores.value_cents", "segments.return_probability",
+)  # fmt: skip
 # Shares of members are taken over everybody.
 _SUPPORT, _LEAST = "recency_days", 0.0
 
@@ -58,6 +68,7 @@ class Audience:
     members : their ids, in order, of shape (members,)
     fits : whether she fulfils an offer's conditions, (members, offers)
     facts : one row a member, in the same order: `FACTS`, by those names
+    known : `KNOWN` of each, (members, columns); NaN where something was not
     margin_cents : of `scores.value_cents`, what the shop keeps; NaN where goods do not say it
     """
 
@@ -65,6 +76,7 @@ class Audience:
     members: NDArray[np.str_]
     fits: NDArray[np.bool_]
     facts: pd.DataFrame
+    known: NDArray[np.float64]
     margin_cents: NDArray[np.float64]
 
 
@@ -82,7 +94,7 @@ def read(settings: Settings, as_of: date, files: Files, offers: Sequence[Offer])
             f"({' and '.join(part.sql(scope) for part in offer.when) or 'true'}) as fits_{place}"
             for place, offer in enumerate(offers)
         )
-        facts = ", ".join(engine.name(name) for name in FACTS)
+        facts = ", ".join(engine.name(name) for name in dict.fromkeys((*FACTS, *KNOWN)))
         found = connection.execute(
             f"select member_id, margin_cents, {facts}, {fits} from audience order by member_id"
         ).df()
@@ -92,6 +104,7 @@ def read(settings: Settings, as_of: date, files: Files, offers: Sequence[Offer])
         found["member_id"].to_numpy(str),
         found[shape].to_numpy(bool),
         found[list(FACTS)],
+        found[list(KNOWN)].to_numpy(float, na_value=np.nan),
         found["margin_cents"].to_numpy(float, na_value=np.nan),
     )
 
@@ -107,7 +120,9 @@ def _join(
         if isinstance(part, Compare | Among)
         for name in part.columns()
     }
-    known = [columns.find(name, frozenset(), "An offer") for name in sorted({*names, *FACTS})]
+    known = [
+        columns.find(name, frozenset(), "An offer") for name in sorted({*names, *FACTS, *KNOWN})
+    ]
     wanted = {
         part.tag for offer in offers for part in offer.conditions() if isinstance(part, Holds)
     }

@@ -52,6 +52,9 @@ class Decision:
     offer : the offer the draw gave her, before the control withheld it
     propensity : exact probability of what was done, under everything random in the campaign
     considered : every offer of the campaign, as it stood for her
+    known : what was known of her that offers are learned by, as `audience.KNOWN` lists it; NaN
+        where something was not. It lies in the proposal's file, not in the log
+    value : what the shop keeps of her if she is active, in minor units
     """
 
     campaign_id: str
@@ -61,6 +64,8 @@ class Decision:
     offer: str | None
     propensity: float
     considered: tuple[Scored, ...] = field(default_factory=tuple)
+    known: tuple[float, ...] = field(default=(), compare=False)
+    value: float = field(default=0.0, compare=False)
 
     @property
     def decision_id(self) -> str:

@@ -1,19 +1,21 @@
 """What the offers of a catalogue are expected to bring with the members of a day.
 
-Where an offer's effect was never measured, the published prior says whom it may be tried on, and
-chance decides within those.
+Where an offer was measured and what was learned of it may decide, that says what it brings. Where
+not, the published prior says whom it may be tried on, and chance decides within those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actions.audience import Audience
+from actions.experience import NOT_YET, Lesson
 from actions.offers import Catalogue, Offer
 from actions.plan import Numbers
 from actions.planner import Expected
 from actions.policy import (
+    REACH,
     Costs,
     Guess,
     Mask,
@@ -36,12 +38,14 @@ def work_out(
     audience: Audience,
     rows: NDArray[np.intp],
     gained: Guess | None = None,
+    learned: Mapping[str, Lesson] | None = None,
 ) -> Expected:
-    """Return what offers are expected to bring with some members, from the prior alone.
+    """Return what offers are expected to bring with some members.
 
     Parameters
     ----------
     rows : of the audience
+    learned : what is known of offers, by id
     gained : margin of the goods that an offer sells beside, (rows, offers); None: of none
     """
     churn, kept = churn_of(audience, rows), margin_if_active(catalogue, audience, rows)
@@ -55,15 +59,32 @@ def work_out(
     profit = cross_sell_profit(
         gained or nothing, prior_uplift(churn, save), Guess.of(kept[:, None]), redeemed, costs
     )
-    is_right = np.array([offer.entitlement for offer in offers])
+    mean, error, spend = profit.mean.copy(), profit.error.copy(), costs.spend(redeemed).mean
     keeps = np.array([offer.kind in KEEPING for offer in offers])
-    worth: Mask = np.where(keeps, eligible_at_first(churn, kept, costs, save), profit.upper > 0)
+    upper = profit.upper
+    worth: Mask = np.where(keeps, eligible_at_first(churn, kept, costs, save), upper > 0)
+    spend = np.broadcast_to(spend, mean.shape).copy()
+    known = [(learned or {}).get(offer.id, Lesson(None, NOT_YET)) for offer in offers]
+    for place, lesson in enumerate(known):
+        if lesson.model is None:
+            continue
+        its = Costs(costs.contact[[place]], costs.redeem[[place]])
+        found, used = lesson.model.profit(audience.known[rows], kept, its)
+        more = (gained or nothing).mean[:, [place]]
+        mean[:, [place]], error[:, [place]] = found.mean + more, found.error
+        spend[:, [place]] = used.mean
+        worth[:, place] = True
+    is_right = np.array([offer.entitlement for offer in offers])
+    surely_bad = worth & (mean + REACH * error < 0)
+    harmed = worth.any(axis=1) & (surely_bad | ~worth).all(axis=1) & (not is_right.any())
     return Expected(
-        profit.mean, profit.error, worth | is_right, costs.spend(redeemed).mean,
-        learned=(False,) * len(offers),
-        reasons=tuple("a right of hers" if right else "not measured yet: the published prior"
-                      for right in is_right),
-        harmed=np.asarray(worth & (profit.upper < 0)).all(axis=1) & (not is_right.any()),
+        mean, error, worth | is_right, spend,
+        learned=tuple(lesson.model is not None for lesson in known),
+        reasons=tuple(
+            "a right of hers" if right else lesson.reason
+            for right, lesson in zip(is_right, known, strict=True)
+        ),
+        harmed=np.asarray(harmed), value=kept,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actions.arms import bucket, buckets_of, is_in_range
-from actions.audience import Audience
+from actions.audience import KNOWN, Audience
 from actions.brief import Brief
 from actions.decisions import Decision, Scored
 from actions.drawing import Drawing, decide, draw
@@ -38,6 +38,7 @@ class Expected:
     learned : of each offer, whether its effect was learned; else it is the published prior
     reasons : of each offer, why it is or is not
     harmed : members whom every offer is expected to harm, for sure: they are left alone
+    value : what the shop keeps of each if she is active, of shape (members,)
     """
 
     profits: Numbers
@@ -47,6 +48,7 @@ class Expected:
     learned: tuple[bool, ...]
     reasons: tuple[str, ...]
     harmed: NDArray[np.bool_]
+    value: Numbers
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Proposal:
         arms, propensity = self.drawing.arm_names(), self.drawing.propensity.tolist()
         planned, drawn = self.drawing.planned.tolist(), self.drawing.drawn.tolist()
         ids = [offer.id for offer in self.offers]
+        known = self.audience.known[self.rows]
         for row, member in enumerate(members):
             codes = self.codes[row]
             arm = arms[row]
@@ -85,6 +88,8 @@ class Proposal:
                 None if drawn[row] == NOBODY else ids[drawn[row]],
                 propensity[row],
                 tuple(self._scored(row, place, ids[place]) for place in range(len(ids))),
+                tuple(known[row].tolist()),
+                float(self.expected.value[row]),
             )
 
     def _scored(self, row: int, place: int, offer: str) -> Scored:
@@ -137,6 +142,7 @@ class Proposal:
             "expected_profit_cents": self._expected_profit(),
             "gap": None if plan is None else plan.gap, "is_fallback": self.drawing.is_fallback,
             "power": power, "models": models, "catalogue": self.catalogue.digest,
+            "known": list(KNOWN),
         }  # fmt: skip
 
     def resources(self) -> list[Resource]:
@@ -197,8 +203,10 @@ def propose(
         return _granted(brief, catalogue, offers, audience, rows, codes, expected)
     codes = codes.copy()
     codes[(codes == FREE) & ~(expected.worth & ~expected.harmed[:, None])] = _code("not_worth_it")
-    profits = np.where(codes == FREE, expected.profits, -np.inf)
-    # A prior says whom offers may be tried on. It never decides alone: chance does.
+    # A prior says whom offers may be tried on. It never decides: what was never measured is drawn,
+    # and not planned.
+    planned = np.where(expected.learned, expected.profits, 0.0)
+    profits = np.where(codes == FREE, planned, -np.inf)
     explore_share = brief.explore_share if any(expected.learned) else 1.0
     drawing = decide(
         profits, resources_of(brief, catalogue, offers, expected.costs),

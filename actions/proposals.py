@@ -17,6 +17,7 @@ _SHAPE = pa.schema(
     [
         ("member_id", pa.string()), ("arm", pa.string()), ("planned", pa.string()),
         ("offer", pa.string()), ("propensity", pa.float64()), ("detail", pa.string()),
+        ("known", pa.list_(pa.float64())), ("value", pa.float64()),
     ]
 )  # fmt: skip
 
@@ -45,6 +46,7 @@ def write(decided: Iterable[Decision], home: Path, campaign_id: str) -> tuple[in
                     "member_id": decision.member_id, "arm": decision.arm,
                     "planned": decision.planned, "offer": decision.offer,
                     "propensity": decision.propensity, "detail": decision.detail(),
+                    "known": decision.known, "value": decision.value,
                 }
             )  # fmt: skip
             if len(rows) == ROWS_AT_ONCE:
@@ -64,5 +66,6 @@ def read(path: Path, campaign_id: str) -> Iterator[Decision]:
             for row in batch.to_pylist():
                 yield Decision(
                     campaign_id, row["member_id"], row["arm"], row["planned"], row["offer"],
-                    row["propensity"], decisions.considered(row["detail"]),
+                    row["propensity"], decisions.considered(row["detail"]), tuple(row["known"]),
+                    row["value"],
                 )  # fmt: skip

@@ -1,17 +1,28 @@
 """The desk of campaigns: what the command line and the service do with a home's offers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from actions import audience, campaigns, expectations, guardrails, history, planner, readout
+from actions import (
+    audience,
+    campaigns,
+    expectations,
+    experience,
+    guardrails,
+    history,
+    planner,
+    readout,
+    reasons,
+)
 from actions.brief import Asked
 from actions.campaigns import Campaign
 from actions.dispatch import Delivered, Deliverer
-from actions.offers import Catalogue
+from actions.offers import Catalogue, Offer
 from actions.planner import Proposal
 from actions.readout import ReadOut
 from actions.routes import read as read_routes
@@ -97,6 +108,7 @@ class ActionDesk:
                 f"{len(everybody.members):,} members. Nothing was proposed. Widen its coverage "
                 "or its namespace."
             )
+        everybody = self._with_reasons(everybody, described, offers, tell)
         tell("asking the gates")
         past = history.read(self.settings, self.points.programme, database, now=now)
         codes = guardrails.refusals(
@@ -104,7 +116,10 @@ class ActionDesk:
             local_date(now, self.points.programme.timezone),
         )  # fmt: skip
         tell("planning")
-        expected = expectations.work_out(catalogue, offers, everybody, rows)
+        learned = experience.lessons(
+            self.settings, self.points.programme, database, catalogue, offers, now=now, seed=SEED
+        )
+        expected = expectations.work_out(catalogue, offers, everybody, rows, learned=learned)
         made = planner.propose(asked.brief, catalogue, everybody, rows, codes, expected, seed=SEED)
         facts = made.facts(
             models=dict(described.models), **_spread(everybody, catalogue, np.asarray(rows))
@@ -114,6 +129,30 @@ class ActionDesk:
             as_of=described.as_of, now=now,
         )  # fmt: skip
         return campaign, made
+
+    def _with_reasons(
+        self,
+        everybody: audience.Audience,
+        described: Described,
+        offers: Sequence[Offer],
+        tell: Tell,
+    ) -> audience.Audience:
+        """Let an offer that answers a reason fit only those of whom it is inferred."""
+        if not any(offer.reason for offer in offers):
+            return everybody
+        tell("inferring why members seem to be leaving")
+        days, drivers = reasons.read(
+            self.settings, described.as_of, scores=described.files.scores,
+            tags=described.files.tags[0].parent,
+        )  # fmt: skip
+        # Both are in the order of member_id; a pandas index says so whatever wrote the files.
+        order = days[0].features.index.get_indexer(pd.Index(everybody.members))
+        asked_of = np.zeros(len(days[0].features), dtype=bool)
+        by_reason = everybody.fits[:, [offer.reason is not None for offer in offers]]
+        asked_of[order] = np.any(by_reason, axis=1)
+        found = reasons.infer(days, asked_of, drivers)
+        answered = reasons.answers([found[place] for place in order.tolist()], offers)
+        return replace(everybody, fits=everybody.fits & answered)
 
     def launch(self, campaign_id: str, *, now: datetime) -> Campaign:
         """Launch an approved campaign."""
