@@ -1,0 +1,158 @@
+"""What lies on the counter for an offer to name: goods with price, margin and stock, and returns.
+
+Read from the lake as known at a midnight, like everything that is decided on.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from actions import candidates, cross_sell
+from actions.candidates import Kind
+from actions.chances import Calibration
+from actions.cross_sell import GOODS_COLUMNS, Shown, Terms
+from features import engine, identities, snapshot
+from features.lake import Lake
+from programme.errors import InputRefused
+from programme.settings import Settings, open_programme
+from training import shelf
+from training.baskets import Baskets
+from training.labels import bought_products
+from training.models.complements import complements
+
+# Over which the price that members pay is taken; older prices are not today's.
+PRICE_DAYS = 182
+HORIZON_DAYS = 28
+
+
+def goods(settings: Settings, as_of: date, age_restricted: Sequence[str] = ()) -> pd.DataFrame:
+    """Return every product that can be bought, as known at a day.
+
+    Parameters
+    ----------
+    age_restricted : departments, categories or product types, whatever the case of letters
+
+    Returns
+    -------
+    DataFrame indexed by product_id: `GOODS_COLUMNS`
+        `price_cents` is what members paid a line in the last half year, else the list price;
+        `stock` is in_stock or out_of_stock by the last that is known of all shops, and unknown
+        where no shop reports the product.
+    """
+    lake = Lake(settings)
+    manifest, zone = lake.ready(), open_programme(settings).timezone
+    midnight = identities.midnight_sql(as_of, zone)
+    newest = f"where sign > 0 and known_at < {midnight} qualify row_number() over (partition by"
+    known = f"""select * from ({lake.rows_sql("products", manifest)})
+        {newest} product_id order by known_at desc) = 1"""
+    stocked = f"""select * from ({lake.rows_sql("stock", manifest)})
+        {newest} product_id, store_id order by known_at desc) = 1"""
+    paid = f"""select product_id, cast(sum(sign * net_cents) as double) / sum(sign) as paid_cents
+        from ({lake.rows_sql("purchases", manifest)})
+        where known_at < {midnight} and occurred_at < {midnight} and net_cents > 0
+            and occurred_at >= {midnight} - interval {PRICE_DAYS} day and product_id is not null
+        group by product_id having sum(sign) > 0"""
+    with engine.connect(settings) as connection:
+        found = connection.execute(
+            f"""select product_id, category, margin_rate,
+                coalesce(paid_cents, cast(price_cents as double)) as price_cents,
+                case when available is null then 'unknown'
+                     when available > 0 then 'in_stock' else 'out_of_stock' end as stock
+            from ({known}) full join ({paid}) using (product_id)
+            left join (select product_id, sum(greatest(available, 0)) as available
+                       from ({stocked}) group by product_id) using (product_id)
+            order by product_id"""
+        ).df()
+    frame = found.set_index("product_id")
+    rules = shelf.read(settings, as_of, age_restricted)
+    out = frame.index[frame["stock"] == "out_of_stock"]
+    restricted = frame.index.isin(sorted(rules.barred - set(out)))
+    return frame.assign(restricted=restricted)[list(GOODS_COLUMNS)]
+
+
+def returned(settings: Settings, as_of: date) -> pd.DataFrame:
+    """Return member_id and product_id of what members gave back before a day."""
+    lake = Lake(settings)
+    manifest, zone = lake.ready(), open_programme(settings).timezone
+    midnight = identities.midnight_sql(as_of, zone)
+    lines = f"""select source, source_key, order_id, line_no, product_id, sign
+        from ({lake.rows_sql("purchases", manifest)})
+        where known_at < {midnight} and occurred_at < {midnight} and source_key is not null
+            and product_id is not null and (coalesce(quantity, 0) < 0 or net_cents < 0)"""
+    with engine.connect(settings) as connection:
+        identities.resolve(connection, lake, manifest, as_of, zone)
+        return connection.execute(
+            f"""select distinct member_id, product_id from (
+                select member_id, product_id, order_id, line_no
+                from ({identities.with_member(lines)}) group by all having sum(sign) > 0)
+            order by all"""
+        ).df()
+
+
+def named(
+    settings: Settings,
+    as_of: date,
+    kind: Kind,
+    scores: Path,
+    *,
+    terms: Terms = cross_sell.TERMS,
+    age_restricted: Sequence[str] = (),
+    earlier: "tuple[date, Path] | None" = None,
+) -> Shown:
+    """Choose what an offer of a day names to everybody who was scored.
+
+    Parameters
+    ----------
+    scores : Parquet file of the day's scores
+    earlier : a day at least a horizon before and its scores, to hold chances against
+
+    Raises
+    ------
+    InputRefused : if a file lacks a column, or the earlier day's horizon has not ended.
+    """
+    counter = goods(settings, as_of, age_restricted)
+    taken = snapshot.build(settings, as_of)
+    bought = taken.products()
+    nominees = candidates.from_scores(_lists(scores), kind, counter)
+    if kind == "cross_sell":
+        kinds = Baskets(settings, HORIZON_DAYS, "product_type")
+        days = kinds.days(as_of)
+        if len(days):
+            beside = candidates.from_complements(complements(days), bought, kinds.kinds(as_of))
+            nominees = pd.concat([nominees, beside], ignore_index=True)
+    line = calibrated(settings, as_of, kind, *earlier) if earlier is not None else None
+    gone = returned(settings, as_of)
+    return cross_sell.name_products(kind, nominees, counter, bought, gone, terms, line)
+
+
+def calibrated(
+    settings: Settings, as_of: date, kind: Kind, then: date, scores: Path
+) -> Calibration:
+    """Hold what an earlier day's scores named against what was bought within the horizon.
+
+    Raises
+    ------
+    InputRefused : if the horizon of that day ends after `as_of`, or too little was bought.
+    """
+    if (as_of - then).days < HORIZON_DAYS:
+        raise InputRefused(
+            f"The {HORIZON_DAYS} days after {then} end after {as_of}: what was named then cannot "
+            "be held against them yet. Nothing was calibrated. Name an earlier day."
+        )
+    before = snapshot.build(settings, then)
+    listed = candidates.from_scores(_lists(scores), kind, goods(settings, then))
+    after = bought_products(settings, then, HORIZON_DAYS, Lake(settings).ready().lake_version)
+    return Calibration.fit(kind, listed, before.products(), after)
+
+
+def _lists(scores: Path) -> pd.DataFrame:
+    wanted = ["member_id", "explore_products", "repeat_products", "next_order_due"]
+    try:
+        return pd.read_parquet(scores, columns=wanted)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputRefused(
+            f"{scores} holds no lists of products: {error}. No product was named. Name a file "
+            "that perennial score wrote."
+        ) from error
