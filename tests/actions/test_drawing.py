@@ -256,6 +256,20 @@ def test_a_program_that_fails_leaves_a_greedy_plan_and_its_gap(
     assert 0 < one.plan.gap < 1 and (one.planned != NOBODY).any()
 
 
+def test_prices_of_some_members_plan_for_all_of_them_nearly_as_well() -> None:
+    profits, resources = world(4_000, 6)
+
+    def planned(solved: int | None) -> Drawing:
+        return decide(
+            profits, resources, ids(4_000), salt="s", explore_share=0.1, control_share=0.1,
+            rng=np.random.default_rng(0), solved=solved,
+        )  # fmt: skip
+
+    whole, quick = planned(None).plan, planned(1_000).plan
+    assert whole is not None and quick is not None
+    assert 0.97 * whole.profit < quick.profit <= whole.bound
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     eligible, nobody = np.ones((2, 2), dtype=bool), np.full(2, NOBODY)
 

@@ -1,0 +1,170 @@
+"""What logged decisions teach, and the gate before it may decide: planted effects are found."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from actions.drawing import decide
+from actions.gate import Verdict
+from actions.learned import CHANCE_LEAST, WITHOUT_FOR_EACH, ActionModel, Logged, learn
+from actions.plan import NOBODY, Numbers, Resource
+from actions.policy import Costs
+from actions.promotion import case, verdict
+from programme.errors import InputRefused
+
+COSTS = Costs(np.array([8.0, 5.0]), np.array([0.0, 60.0]))
+
+
+def campaign(members: int, seed: int, *, apart: float = 0.25, gain: float = 0.05) -> Logged:
+    """Return a campaign that drew two actions at random; the first works where a column is high."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((members, 4))
+    drawing = decide(
+        np.zeros((members, 2)), [Resource("messages", 0.5 * members, np.ones((1, 2)))],
+        [f"{seed}-{n}" for n in range(members)], salt=f"{seed}", explore_share=1.0,
+        control_share=0.1, rng=rng,
+    )  # fmt: skip
+    base = 0.25 + 0.1 * np.tanh(x[:, 1])
+    rise = effects(x, apart, gain)[np.arange(members), np.maximum(drawing.done, 0)]
+    bought = rng.random(members) < base + rise * (drawing.done != NOBODY)
+    redeemed = bought & (drawing.done == 1) & (rng.random(members) < expit(x[:, 2]))
+    value = np.full(members, 1_000.0)
+    return Logged(x, drawing.done, drawing.chances, drawing.nobody, bought.astype(float),
+                  redeemed.astype(float), value)  # fmt: skip
+
+
+def effects(x: Numbers, apart: float, gain: float) -> Numbers:
+    first = gain + apart * np.where(x[:, 0] > 0, 0.5, -0.5)
+    return np.column_stack([first, np.full(len(x), gain)])
+
+
+def judged(model: ActionModel, *cohorts: Logged, price: float = 0.0) -> Verdict:
+    cases = [case(one, 0, model, COSTS.of(0), seed=1, contact_price=price) for one in cohorts]
+    return verdict(cases, name="letter", unit="cents")
+
+
+def test_planted_effects_are_found_with_the_error_they_have() -> None:
+    logged = campaign(30_000, 1)
+
+    model = learn(logged, 0, redeem_rate=0.0, seed=1)
+
+    fresh = np.random.default_rng(9).standard_normal((4_000, 4))
+    found, true = model.changes(fresh), effects(fresh, 0.25, 0.05)[:, 0]
+    assert np.corrcoef(found.mean, true)[0, 1] > 0.9
+    assert found.mean.mean() == pytest.approx(0.05, abs=3 * model.uplift.effect_error)
+    assert model.redeems(fresh).mean.max() < 0.01
+
+
+def test_where_everybody_changes_alike_everybody_gets_the_average() -> None:
+    model = learn(campaign(20_000, 2, apart=0.0), 1, redeem_rate=0.1, seed=1)
+
+    fresh = np.random.default_rng(9).standard_normal((4_000, 4))
+    found = model.changes(fresh)
+    assert found.mean.std() < 0.02
+    assert found.mean.mean() == pytest.approx(0.05, abs=3 * model.uplift.effect_error)
+
+
+def test_who_redeems_is_learned_from_those_who_could() -> None:
+    logged = campaign(30_000, 3)
+
+    model = learn(logged, 1, redeem_rate=0.9, seed=1)
+
+    fresh = np.random.default_rng(9).standard_normal((4_000, 4))
+    true = (0.25 + 0.1 * np.tanh(fresh[:, 1]) + 0.05) * expit(fresh[:, 2])
+    redeems = model.redeems(fresh)
+    assert np.corrcoef(redeems.mean, true)[0, 1] > 0.9
+    assert redeems.mean.mean() == pytest.approx(true.mean(), abs=0.02)
+    profit, spend = model.profit(fresh, np.full(4_000, 1_000.0), COSTS.of(1))
+    expected = 1_000 * model.changes(fresh).mean - 5 - 60 * redeems.mean
+    assert profit.mean[:, 0] == pytest.approx(expected)
+    assert spend.mean[:, 0] == pytest.approx(5 + 60 * redeems.mean)
+
+
+def test_with_few_contacts_the_catalogue_is_believed() -> None:
+    logged = campaign(400, 4)
+
+    model = learn(logged, 1, redeem_rate=0.5, seed=1)
+
+    got = logged.done == 1
+    assert model.redeem is None
+    assert model.redeem_rate == pytest.approx((logged.redeemed[got].sum() + 25) / (got.sum() + 50))
+
+
+def test_leaving_out_some_of_those_without_changes_no_average() -> None:
+    logged = campaign(60_000, 5, apart=0.0)
+    means = []
+    for seed in range(30):
+        few, logged_share, share = logged.thinned(0, np.random.default_rng(seed))
+        got = few.done == 0
+        weights = np.where(got, 1 / share, -1 / (1 - share))
+        means.append(float((weights * few.outcome).mean()))
+        assert (few.done != 1).all()
+        assert (~got).sum() <= 1.1 * WITHOUT_FOR_EACH * got.sum()
+        assert (share >= logged_share).all() and (share >= CHANCE_LEAST).all()
+
+    assert np.mean(means) == pytest.approx(0.05, abs=0.02)
+
+
+def test_a_rule_that_earns_more_is_promoted_and_says_by_how_much() -> None:
+    model = learn(campaign(30_000, 6), 0, redeem_rate=0.0, seed=1)
+
+    found = judged(model, campaign(30_000, 7))
+
+    assert found.promoted
+    assert found.reason.startswith("letter promoted: +")
+    assert "cents a member against drawing it at random" in found.reason
+    # Half of the members have an effect of .175, worth 175 - 8; drawing at random contacts .29
+    # of those with the letter or nothing, at .05, worth 50 - 8.
+    low, high = found.difference.interval
+    assert low < 0.5 * 167 - 0.29 * 42 < high
+
+
+def test_a_rule_that_learned_from_noise_is_refused_with_a_sentence() -> None:
+    refused = 0
+    for seed in range(5):
+        model = learn(campaign(4_000, 10 + seed, apart=0.0, gain=0.008), 0, redeem_rate=0.0, seed=1)
+        found = judged(model, campaign(4_000, 20 + seed, apart=0.0, gain=0.008))
+        refused += not found.promoted
+        assert found.promoted == found.reason.startswith("letter promoted")
+        assert found.promoted or found.reason.startswith("letter refused: ")
+
+    assert refused >= 4
+
+
+def test_a_price_keeps_the_rule_from_contacts_that_bring_less() -> None:
+    model = learn(campaign(30_000, 6), 0, redeem_rate=0.0, seed=1)
+    cohort = campaign(30_000, 7)
+
+    cheap, dear = (judged(model, cohort, price=price) for price in (0.0, 5_000.0))
+
+    # At that price nobody is worth a contact: all that is gained is not drawing at random.
+    assert dear.difference.value > cheap.difference.value
+    assert dear.challenger.dr is not None
+    assert dear.challenger.dr.value == pytest.approx(dear.challenger.snips.value, abs=30)
+
+
+def test_more_cohorts_make_a_verdict_surer() -> None:
+    model = learn(campaign(30_000, 6), 0, redeem_rate=0.0, seed=1)
+
+    one, both = judged(model, campaign(9_000, 7)), judged(
+        model, campaign(9_000, 7), campaign(9_000, 8)
+    )  # fmt: skip
+
+    assert both.difference.standard_error < 0.8 * one.difference.standard_error
+
+
+def test_an_action_nobody_got_teaches_nothing() -> None:
+    logged = campaign(2_000, 8)
+    without = logged.take(logged.done != 0)
+
+    with pytest.raises(InputRefused, match="0 of"):
+        learn(without, 0, redeem_rate=0.1, seed=1)
+
+
+def test_campaigns_are_put_one_after_the_other() -> None:
+    one, other = campaign(500, 1), campaign(300, 2)
+
+    both = Logged.of([one, other])
+
+    assert len(both) == 800
+    assert (both.done[500:] == other.done).all() and (both.value == 1_000).all()
