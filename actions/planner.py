@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from actions.arms import bucket, buckets_of, is_in_range
 from actions.audience import KNOWN, Audience
 from actions.brief import Brief
-from actions.decisions import Decision, Scored
+from actions.decisions import ArmName, Decision, Scored
 from actions.drawing import Drawing, decide, draw
 from actions.effects import detectable
 from actions.guardrails import FREE, GATES, Codes, Gate
@@ -73,17 +73,15 @@ class Proposal:
     def decisions(self) -> Iterator[Decision]:
         """Yield what is decided about each member the campaign is open to."""
         members = self.audience.members[self.rows].tolist()
-        arms, propensity = self.drawing.arm_names(), self.drawing.propensity.tolist()
+        arms, propensity = self.arm_names(), self.drawing.propensity.tolist()
         planned, drawn = self.drawing.planned.tolist(), self.drawing.drawn.tolist()
         ids = [offer.id for offer in self.offers]
         known = self.audience.known[self.rows]
         for row, member in enumerate(members):
-            codes = self.codes[row]
-            arm = arms[row]
             yield Decision(
                 self.brief.campaign,
                 member,
-                "refused" if arm == "left_alone" and (codes != FREE).all() else arm,
+                arms[row],
                 None if planned[row] == NOBODY else ids[planned[row]],
                 None if drawn[row] == NOBODY else ids[drawn[row]],
                 propensity[row],
@@ -91,6 +89,14 @@ class Proposal:
                 tuple(known[row].tolist()),
                 float(self.expected.value[row]),
             )
+
+    def arm_names(self) -> list[ArmName]:
+        """Return each member's arm; whom every offer is refused is told from the left alone."""
+        refused = (self.codes != FREE).all(axis=1)
+        return [
+            "refused" if arm == "left_alone" and closed else arm
+            for arm, closed in zip(self.drawing.arm_names(), refused.tolist(), strict=True)
+        ]
 
     def _scored(self, row: int, place: int, offer: str) -> Scored:
         code = int(self.codes[row, place])
@@ -116,7 +122,7 @@ class Proposal:
         spread_cents : standard deviation of what members bring in the horizon, in minor units
         before : share of that spread's square which spend before the launch explains
         """
-        names = np.array(self.drawing.arm_names())
+        names = np.array(self.arm_names())
         contacted = self.drawing.done
         counts = {arm: int((names == arm).sum()) for arm in sorted(set(names.tolist()))}
         plan = self.drawing.plan
