@@ -198,8 +198,8 @@ def test_an_order_that_earned_nothing_moves_what_it_counts_for_tiers(database: D
 def test_an_order_that_would_earn_too_much_on_its_right_day_stays_as_it_was(
     database: Database,
 ) -> None:
-    book = rulebook(RULES + "\n[limits]\npoints_max = 250\n")
-    take_purchases(database, book, [purchase("o1", 100_00, at=DAY_AFTER)], now=NOW)
+    book = rulebook(RULES + "\n[limits]\npoints_max = 350\n")
+    take_purchases(database, book, [purchase("o1", 150_00, at=DAY_AFTER)], now=NOW)
     before = state(database, "ann")
 
     taken = take_purchases(database, book, [purchase("o1", 1_00, at=MEMBER_DAY)], now=NOW)
