@@ -11,6 +11,7 @@ import typer
 
 import perennial_act
 import perennial_points
+import perennial_uplift
 from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
 from serving.reports.asked import check_tags, refuse_together
@@ -65,6 +66,7 @@ def general(home: HomeOption = None) -> None:
 
 app.add_typer(perennial_points.app)
 app.add_typer(perennial_act.app)
+app.add_typer(perennial_uplift.app)
 
 
 @app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")

@@ -70,16 +70,41 @@ def judge(
     difference = Estimate.mean(gained)
     differing = _differing(challenger, incumbent)
     why = _objection(cohort, values, difference, differing)
-    unit = f" {unit}" if unit else ""
+    reason = _reason(why, difference, differing, cohort, what=what, against=against, unit=unit)
+    return Verdict(not why, difference, values[0], values[1], differing, reason)
+
+
+def judge_ranking(
+    reached: Numbers, cohort: Cohort, *, what: str = "ranking by uplift", unit: str = ""
+) -> Verdict:
+    """Return whether contacting in the order of a ranking surely earns more than by chance.
+
+    On average over campaigns of every size, each as large as the other. The difference is the
+    ranking's Qini.
+
+    Parameters
+    ----------
+    reached : the share of sizes at which each member is contacted, of shape (n,);
+        `training.uplift_rankings.ranks_of` makes it of a score
+    cohort : of one action and none
+    """
+    policy = np.column_stack([1 - reached, reached])
+    by_chance = np.full((len(cohort), 2), 0.5)
+    return judge(policy, by_chance, cohort, against="as many by chance", what=what, unit=unit)
+
+
+def _reason(
+    why: str | None, difference: Estimate, differing: float, cohort: Cohort, *, what: str,
+    against: str, unit: str,
+) -> str:  # fmt: skip
+    if not differing:
+        return f"{what} refused: {why}"
     low, high = difference.interval
     measured = (
-        f"{difference.value:+.4g}{unit} a member against {against} (95 % interval {low:+.4g} to "
-        f"{high:+.4g}, on {len(cohort):,} members it had not seen)"
+        f"{difference.value:+.4g}{f' {unit}' if unit else ''} a member against {against} (95 % "
+        f"interval {low:+.4g} to {high:+.4g}, on {len(cohort):,} members it had not seen)"
     )
-    reason = (
-        f"{what} refused: {why}; measured {measured}" if why else f"{what} promoted: {measured}"
-    )
-    return Verdict(not why, difference, values[0], values[1], differing, reason)
+    return f"{what} refused: {why}; measured {measured}" if why else f"{what} promoted: {measured}"
 
 
 def _objection(
@@ -90,7 +115,7 @@ def _objection(
     if smallest < LEAST:
         return f"an action was taken for {smallest} members only, and it takes {LEAST}"
     if not differing:
-        return "it decides the same for everybody, so there is nothing to gain"
+        return "it decides as the incumbent does for everybody, so there is nothing to gain"
     for name, value in zip(("its value", "the incumbent's value"), values, strict=True):
         if not value.trusted:
             return f"{name} is {value.trust}"

@@ -84,7 +84,7 @@ def test_what_decides_the_same_is_refused_however_it_is_written() -> None:
     for same in (uniform(1, 500), np.tile([0.0, 1.0], (500, 1))):
         verdict = judge(same, uniform(1, 500), logged)
         assert not verdict.promoted and verdict.differing == 0
-        assert "decides the same for everybody" in verdict.reason
+        assert "decides as the incumbent does for everybody" in verdict.reason
 
 
 def test_a_value_that_cannot_be_trusted_does_not_open_the_gate() -> None:
