@@ -1,4 +1,4 @@
-"""What earlier campaigns teach of an offer: learned from all but the last, judged on the last.
+"""What earlier campaigns teach of an offer: each judges what was learned from those before it.
 
 Only campaigns whose horizon has passed teach. What was known of each member when it was decided
 lies in the proposal's file, and so nothing that came later can slip in.
@@ -19,7 +19,7 @@ from actions.learned import ActionModel, Logged, learn
 from actions.offers import Catalogue, Offer
 from actions.plan import NOBODY
 from actions.policy import Costs, Numbers
-from actions.promotion import verdict
+from actions.promotion import case, verdict
 from actions.readout import outcomes
 from features import engine
 from programme.database import Database
@@ -83,8 +83,8 @@ class _Past:
     redeemed: Numbers
 
 
-def _lesson(catalogue: Catalogue, offer: Offer, cohorts: Sequence[Logged], seed: int) -> Lesson:
-    cohorts = [cohort for cohort in cohorts if _arms(cohort) >= ARM_LEAST]
+def _lesson(catalogue: Catalogue, offer: Offer, past: Sequence[Logged], seed: int) -> Lesson:
+    cohorts = [cohort for cohort in past if _arms(cohort) >= ARM_LEAST]
     if offer.entitlement:
         return Lesson(None, "a right of hers")
     if not cohorts:
@@ -97,10 +97,17 @@ def _lesson(catalogue: Catalogue, offer: Offer, cohorts: Sequence[Logged], seed:
         np.array([catalogue.minor_units(offer.contact_cost)]),
         np.array([catalogue.minor_units(offer.redeem_cost)]),
     )
-    model = learn(Logged.of(cohorts[:-1]), 0, redeem_rate=offer.redeem_rate, seed=seed)
+    # Each campaign judges what was learned from those before it.
     judged = verdict(
-        cohorts[-1], 0, model, costs, seed=seed, name=f"what was learned of {offer.id}",
-        unit="minor units",
+        [
+            case(
+                cohort, 0,
+                learn(Logged.of(cohorts[:place]), 0, redeem_rate=offer.redeem_rate, seed=seed),
+                costs, seed=seed,
+            )
+            for place, cohort in enumerate(cohorts) if place
+        ],
+        name=f"what was learned of {offer.id}",
     )  # fmt: skip
     if not judged.promoted:
         return Lesson(None, judged.reason)
