@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-scale notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-uplift bench-scale notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ bench-points: setup ## Time postings beside TPC-B, balances, and expiry at size 
 
 bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
 	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")
+
+bench-uplift: setup ## Judge uplift, policies and the gate on the Hillstrom experiment (HILLSTROM=path)
+	$(BIN)/python -m experiments.bench_uplift $(if $(HILLSTROM),--hillstrom "$(HILLSTROM)") $(if $(ONLY),--only $(ONLY))
 
 bench-scale: setup ## Time training and its memory on made-up programmes (MEMBERS="2500 25000")
 	$(BIN)/python -m experiments.bench_scale --members $(MEMBERS)

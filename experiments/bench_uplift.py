@@ -8,7 +8,8 @@ ranking  15 random splits, 60 % to learn and 40 % to judge: Qini of visits by in
          any e-mail and for women's; +- is the standard deviation over splits
 policy   profit from spend (40 % margin, a contact costs .01) of nobody, each e-mail to all, a rule
          and learned policies, all doubly robust and cross-fitted; +- is half a 95 % interval
-gates    whether ranking by uplift surely brings more than chance: on conversions, on visits
+gates    whether ranking by uplift surely brings more than chance, on conversions and on visits: all
+         members, five folds, doubly robust, paired intervals over members
 """
 
 import argparse
@@ -27,10 +28,16 @@ from actions.off_policy import Cohort, Estimate, Places, scores_of, uniform, val
 from programme.errors import InputRefused
 from training.intervals import Interval
 from training.models.expected_outcomes import expected_outcomes
-from training.models.trial import Numbers, Trial, against_control, inverse_chance
+from training.models.trial import (
+    Numbers,
+    Trial,
+    against_control,
+    doubly_robust,
+    inverse_chance,
+)
 from training.models.uplift import blended_ranks, fit
 from training.models.uplift_learners import DEPTH, LEARN, LEARNERS, UPLIFT_TREES, answer, grower
-from training.uplift_metrics import figures_of
+from training.uplift_metrics import figures_of, judge
 from training.uplift_rankings import (
     BLENDED,
     cross_fitted,
@@ -223,11 +230,8 @@ def _learned(x: Numbers, taken: Places, profit: Numbers, *, believed: bool) -> P
 
 def _gates(console: Console, rows: pd.DataFrame) -> None:
     for which, outcome in (
-        ("any", "conversion"),
-        ("womens", "conversion"),
-        ("any", "visit"),
-        ("womens", "visit"),
-    ):
+        ("any", "conversion"), ("womens", "conversion"), ("any", "visit"), ("womens", "visit"),
+    ):  # fmt: skip
         trial = _trial(rows, which, outcome)
         ranks, _ = cross_fitted(trial, learners=BLENDED, seed=0)
         taken = trial.treated.astype(np.int64)
@@ -236,6 +240,13 @@ def _gates(console: Console, rows: pd.DataFrame) -> None:
         cohort = Cohort(taken, trial.outcome, chance, expected)
         verdict = gate.judge_ranking(ranks_of(ranks["blend"]), cohort)
         console.print(f"{which} e-mail, {outcome}: {verdict.reason}")
+        judged = judge(ranks, doubly_robust(trial, expected[:, 1], expected[:, 0]), seed=0)
+        for name in ("s", "response", "risk first", "random"):
+            own, gap = judged.interval(name), judged.gap("blend", name)
+            console.print(
+                f"  {name}: Qini {own.mean:.5f} ({own.low:.5f} to {own.high:.5f}), blend less "
+                f"this {gap.mean:+.5f} ({gap.low:+.5f} to {gap.high:+.5f})"
+            )
 
 
 def _half(estimate: Estimate) -> str:

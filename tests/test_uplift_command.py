@@ -39,7 +39,7 @@ def figures(*words: str) -> dict[str, Any]:
     return answer
 
 
-ASKED = ("--treatment", "mail", "--outcome", "spend", "--propensity", "0.5", "--learners", "t")
+ASKED = ("--treatment", "mail", "--outcome", "spend", "--propensity", "0.5", "--learners", "s")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_where_the_mail_helps_some_and_hurts_others_the_gate_opens(split: Path) 
     assert found["policy_verdict"]["promoted"] and arm["verdict"]["promoted"]
     assert found["policy_verdict"]["difference"]["value"] == pytest.approx(0.4, abs=0.15)
     assert abs(arm["average"]["value"]) < 3 * arm["average"]["standard_error"] + 0.05
-    assert arm["rankings"]["t"]["qini"]["low"] > 0 > arm["rankings"]["random"]["qini"]["low"]
+    assert arm["rankings"]["s"]["qini"]["low"] > 0 > arm["rankings"]["random"]["qini"]["low"]
     assert arm["gaps"]["risk first"]["low"] > 0 and arm["gaps"]["random"]["low"] > 0
     assert set(found["policies"]) == {"0 to all", "1 to all", "learned"}
     assert found["arms"].keys() == {"0", "1"} and found["sample_ratio_p"] > 0.001

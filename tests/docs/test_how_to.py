@@ -88,6 +88,7 @@ def shows(printed: str, promised: str) -> None:
         "add-a-tag.md",
         "add-a-model.md",
         "run-a-points-programme.md",
+        "read-an-experiment.md",
     ],
 )
 def test_a_page_runs_as_it_stands(
