@@ -5,6 +5,7 @@ of the members without the product, so many took it up in the last four weeks, a
 many new things compared with others. It is then held against what was bought after earlier lists.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -33,11 +34,11 @@ class Calibration:
 
     Attributes
     ----------
-    line : through the log-odds of the chance
+    lines : by source, through the log-odds of the chance
     named, bought : products named then, and how many of them were bought within the horizon
     """
 
-    line: PlattCalibration
+    lines: Mapping[str, PlattCalibration]
     named: int
     bought: int
 
@@ -53,7 +54,8 @@ class Calibration:
 
         Parameters
         ----------
-        named : member_id, product_id, rank and lift, as candidates
+        named : member_id, product_id, rank, source and lift, as candidates; a source of which too
+            little was bought is held against all of them
         before : as `Snapshot.products` of that day
         after : member_id and product_id, what was bought within the horizon
 
@@ -63,20 +65,39 @@ class Calibration:
         """
         pair = ["member_id", "product_id"]
         truth = pd.MultiIndex.from_frame(named[pair]).isin(pd.MultiIndex.from_frame(after[pair]))
-        if not BOUGHT_LEAST <= truth.sum() < len(truth):
+        if not _tells(truth):
             raise InputRefused(
                 f"Of {len(truth):,} products named then, {int(truth.sum()):,} were bought after; "
                 f"at least {BOUGHT_LEAST} are needed, and one that was not. Nothing was "
                 "calibrated. Take lists of more members, or of an earlier day."
             )
         raw = _raw(_prior(kind, named, before), named["rank"].to_numpy(np.float64))
-        return cls(
-            PlattCalibration.fit(raw, truth.astype(np.float64)), len(truth), int(truth.sum())
-        )
+        source = named["source"].to_numpy(dtype=object)
+        lines = {}
+        for one in sorted(set(source)):
+            own = source == one
+            own = own if _tells(truth[own]) else np.ones(len(own), dtype=np.bool_)
+            lines[str(one)] = PlattCalibration.fit(raw[own], truth[own].astype(np.float64))
+        return cls(lines, len(truth), int(truth.sum()))
 
-    def apply(self, prior: Doubles, rank: Doubles) -> Doubles:
-        """Turn chances into what they turn out to be."""
-        return np.asarray(self.line.apply(_raw(prior, rank)), dtype=np.float64)
+    def apply(self, prior: Doubles, rank: Doubles, source: NDArray[np.object_]) -> Doubles:
+        """Turn chances into what they turn out to be.
+
+        Raises
+        ------
+        InputRefused : if nothing of a source was named on the earlier day.
+        """
+        raw = _raw(prior, rank)
+        told = np.empty(len(raw))
+        for one in sorted(set(source)):
+            if one not in self.lines:
+                raise InputRefused(
+                    f"Chances were held against lists of {', '.join(self.lines)}; nothing of the "
+                    f"source {str(one)[:64]!r} was named then. No product was named. Calibrate "
+                    "on lists that have it."
+                )
+            told[source == one] = self.lines[one].apply(raw[source == one])
+        return told
 
 
 def chances(
@@ -89,14 +110,15 @@ def chances(
 
     Parameters
     ----------
-    candidates : member_id, product_id, rank and lift
+    candidates : member_id, product_id, rank, source and lift
     bought : as `Snapshot.products` of the day
     """
     prior = _prior(kind, candidates, bought)
     if calibration is None:
         return prior
     rank = candidates["rank"].to_numpy(np.float64)
-    return np.clip(calibration.apply(prior, rank), CHANCE_LEAST, CHANCE_MOST)
+    source = candidates["source"].to_numpy(dtype=object)
+    return np.clip(calibration.apply(prior, rank, source), CHANCE_LEAST, CHANCE_MOST)
 
 
 def take_up(bought: pd.DataFrame) -> "pd.Series[float]":
@@ -140,13 +162,18 @@ def _prior(kind: str, candidates: pd.DataFrame, bought: pd.DataFrame) -> Doubles
         )  # fmt: skip
         days = own[f"purchase_days_{HABIT_WINDOW_DAYS}d"].fillna(0.0).to_numpy(np.float64)
         chance = pd.Series(1 - np.exp(-days * HORIZON_DAYS / HABIT_WINDOW_DAYS))
-    return np.clip(chance.to_numpy(np.float64), CHANCE_LEAST, CHANCE_MOST)
+    found: Doubles = np.clip(chance.to_numpy(np.float64), CHANCE_LEAST, CHANCE_MOST)
+    return found
+
+
+def _tells(truth: NDArray[np.bool_]) -> bool:
+    return bool(BOUGHT_LEAST <= truth.sum() < len(truth))
 
 
 def _raw(prior: Doubles, rank: Doubles) -> Doubles:
     """Return log-odds that fall with the rank: an order of the recommender has something to say."""
     odds: Doubles = np.asarray(logit(prior), dtype=np.float64)
-    return odds - np.log(rank) / 2
+    return np.asarray(odds - np.log(rank) / 2, dtype=np.float64)
 
 
 def _of_those_who_come(bought: pd.DataFrame) -> pd.DataFrame:

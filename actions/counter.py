@@ -115,13 +115,10 @@ def named(
     counter = goods(settings, as_of, age_restricted)
     taken = snapshot.build(settings, as_of)
     bought = taken.products()
-    nominees = candidates.from_scores(_lists(scores), kind, counter)
-    if kind == "cross_sell":
-        kinds = Baskets(settings, HORIZON_DAYS, "product_type")
-        days = kinds.days(as_of)
-        if len(days):
-            beside = candidates.from_complements(complements(days), bought, kinds.kinds(as_of))
-            nominees = pd.concat([nominees, beside], ignore_index=True)
+    nominees = _nominees(settings, as_of, kind, scores, counter, bought)
+    if earlier is None:
+        # What goes with something is over-promised until it is held against what was bought.
+        nominees = nominees[nominees["source"] != "complement"]
     line = calibrated(settings, as_of, kind, *earlier) if earlier is not None else None
     gone = returned(settings, as_of)
     return cross_sell.name_products(kind, nominees, counter, bought, gone, terms, line)
@@ -142,9 +139,30 @@ def calibrated(
             "be held against them yet. Nothing was calibrated. Name an earlier day."
         )
     before = snapshot.build(settings, then)
-    listed = candidates.from_scores(_lists(scores), kind, goods(settings, then))
+    counter, bought = goods(settings, then), before.products()
+    listed = _nominees(settings, then, kind, scores, counter, bought)
     after = bought_products(settings, then, HORIZON_DAYS, Lake(settings).ready().lake_version)
-    return Calibration.fit(kind, listed, before.products(), after)
+    return Calibration.fit(kind, listed, bought, after)
+
+
+def _nominees(
+    settings: Settings,
+    as_of: date,
+    kind: Kind,
+    scores: Path,
+    counter: pd.DataFrame,
+    bought: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the lists of the scores and, for a cross-sell, what goes with what was begun."""
+    nominees = candidates.from_scores(_lists(scores), kind, counter)
+    if kind == "replenish":
+        return nominees
+    kinds = Baskets(settings, HORIZON_DAYS, "product_type")
+    days = kinds.days(as_of)
+    if days.empty:  # nothing is known of kinds
+        return nominees
+    beside = candidates.from_complements(complements(days), bought, kinds.kinds(as_of))
+    return pd.concat([nominees, beside], ignore_index=True)
 
 
 def _lists(scores: Path) -> pd.DataFrame:

@@ -22,7 +22,8 @@ from tests.little_programme import AS_OF, LittleProgramme
 from training.models.calibration import PlattCalibration
 
 NOTHING = pd.DataFrame({"member_id": [], "product_id": []}, dtype=str)
-PLAIN = Calibration(PlattCalibration(slope=1.0, intercept=0.0), 1_000, 100)
+LINE = PlattCalibration(slope=1.0, intercept=0.0)
+PLAIN = Calibration({"explore": LINE}, 1_000, 100)
 
 
 def shop(seed: int, n_members: int = 12, n_products: int = 30) -> dict[str, pd.DataFrame]:
@@ -69,7 +70,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seed=seeds, shown=st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_nothing_is_named_that_may_not_be(seed: int, shown: int) -> None:
     made = shop(seed)
 
@@ -90,7 +91,7 @@ def test_nothing_is_named_that_may_not_be(seed: int, shown: int) -> None:
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_replenishment_names_what_she_bought_again_and_nothing_else(seed: int) -> None:
     made = shop(seed)
 
@@ -105,7 +106,7 @@ def test_a_replenishment_names_what_she_bought_again_and_nothing_else(seed: int)
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_candidate_is_named_left_over_or_refused_by_one_rule(seed: int) -> None:
     made = shop(seed)
 
@@ -117,7 +118,7 @@ def test_every_candidate_is_named_left_over_or_refused_by_one_rule(seed: int) ->
 
 
 @given(seed=seeds, raised=st.floats(0.0, 0.4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_higher_margin_is_worth_more_and_never_named_later(seed: int, raised: float) -> None:
     made = shop(seed)
     before = chosen("cross_sell", made, terms=Terms(shown=10_000)).rows
@@ -138,7 +139,7 @@ def test_a_higher_margin_is_worth_more_and_never_named_later(seed: int, raised: 
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_same_whatever_the_order_of_rows(seed: int) -> None:
     made = shop(seed)
     rng = np.random.default_rng(seed)
@@ -226,10 +227,18 @@ def test_a_calibration_turns_chances_into_what_they_turned_out_to_be() -> None:
 def test_chances_rise_with_take_up_and_fall_with_rank() -> None:
     prior, rank = np.array([0.01, 0.02, 0.02]), np.array([1.0, 1.0, 2.0])
 
-    low, high, later = PLAIN.apply(prior, rank)
+    low, high, later = PLAIN.apply(prior, rank, np.full(3, "explore", dtype=object))
 
     assert low < high
     assert later < high
+
+
+def test_a_source_that_was_not_there_has_no_chance_to_be_told() -> None:
+    made = hand_made()
+    made["candidates"] = made["candidates"].assign(source="complement")
+
+    with pytest.raises(InputRefused, match="'complement' was named then"):
+        chosen("cross_sell", made, calibration=PLAIN)
 
 
 def test_too_few_purchases_calibrate_nothing() -> None:
