@@ -2,12 +2,9 @@
 
 import csv
 import io
-import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +23,11 @@ from loyalty.terms import Terms
 from programme.database import Database
 from programme.errors import InputRefused, NotReady
 from programme.settings import Programme, Settings
-from serving.webhooks import KEY, MOMENT, SIGNATURE, post, signature
+from serving.webhooks import post
 from tests.actions import campaign as made
 from tests.actions.campaign import NOW
+from tests.actions.receiver import SECRET, Receiver
 
-SECRET = "a key that both sides know"
 TERMS = Terms("Europe/Berlin", 2)
 
 
@@ -50,48 +47,6 @@ def database(settings: Settings) -> Iterator[Database]:
 def launched(database: Database, settings: Settings, shop: Programme) -> Database:
     made.launch(database, settings, shop)
     return database
-
-
-class Receiver:
-    """A real HTTP server that remembers what it did; a key that comes twice is done once."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, dict[str, Any]] = {}
-        self.calls = 0
-        self.answers: list[int] = []
-        self.after: Callable[[], None] = lambda: None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                moment = int(self.headers[MOMENT])
-                signed = f"sha256={signature(SECRET.encode(), moment, body)}"
-                outer.calls += 1
-                status = outer.answers.pop(0) if outer.answers else 200
-                if self.headers[SIGNATURE] != signed:
-                    status = 401
-                if status == 200:
-                    outer.done[self.headers[KEY]] = json.loads(body)
-                outer.after()
-                self.send_response(status)
-                self.send_header("Location", "/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/messages"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
