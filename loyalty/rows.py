@@ -1,17 +1,36 @@
 """Rows of the tables as the things they hold, and back."""
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Table
 
 from loyalty.account import Account, Lot, Qualifying
 from loyalty.postings import Posting
 
+Rows = Sequence[dict[str, Any]]
+# New rows; rows of known keys; either, with what they hold now; either, to be added to what is.
+How = Literal["append", "change", "upsert", "add_up"]
 # A `Qualifying`, in the order of its fields.
 MEASURES = (
     "qualifying_points", "qualifying_cents", "qualifying_orders", "qualifying_engagements",
     "capped_points",
 )  # fmt: skip
+
+
+class Write(NamedTuple):
+    """Rows for one table, and how they are written."""
+
+    how: How
+    table: Table
+    rows: Rows
+
+
+@cache
+def keys_of(table: Table) -> list[str]:
+    """Return the names of the columns by which a table knows its rows."""
+    return [column.name for column in table.primary_key]
 
 
 def account_of(row: Row[Any]) -> Account:

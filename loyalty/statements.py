@@ -1,10 +1,10 @@
 """The statements every posting needs, built once: building one costs more than running it."""
 
 import json
+from collections import namedtuple
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -29,12 +29,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from loyalty import straight
+from loyalty.rows import How, Rows, keys_of
+from loyalty.rows import Write as Write
 from loyalty.tables import ACCOUNTS, LOTS, MEMBER_DAYS, OPEN_LOTS, POSTINGS
 
-Rows = Sequence[dict[str, Any]]
 Texts = Sequence[str]
-# New rows; rows of known keys; either, with what they hold now; either, to be added to what is.
-How = Literal["append", "change", "upsert", "add_up"]
 
 
 def lock_accounts(connection: Connection, members: Texts) -> Result[Any]:
@@ -42,15 +42,18 @@ def lock_accounts(connection: Connection, members: Texts) -> Result[Any]:
     return _run(connection, _locking, members)
 
 
-def lock_account(connection: Connection, member_id: str, posting_id: str) -> Row[Any] | None:
+def lock_account(connection: Connection, member_id: str, posting_id: str) -> Any | None:
     """Read an account under its lock, and beside it what was read of her postings.
 
     Returns
     -------
-    with `last_read`, the number of her last posting, and whether `posting_id` `is_posted`: both
-    as of the start of the statement, which may have waited for the lock since
+    her row, with `last_read`, the number of her last posting, and whether `posting_id`
+    `is_posted`: both as of the start of the statement, which may have waited for the lock since
     """
     facts = {"wanted": member_id, "posting_id": posting_id}
+    if connection.dialect.name == "postgresql":
+        row = straight.run(connection, _locking_text(), (member_id, posting_id)).fetchone()
+        return None if row is None else _Locked._make(map(straight.in_utc, row))
     return connection.execute(_locking_one(), facts).one_or_none()
 
 
@@ -71,14 +74,6 @@ def postings_of(connection: Connection, posting_ids: Texts) -> Sequence[Row[Any]
     return _run(connection, _postings, known).all() if known else ()
 
 
-class Write(NamedTuple):
-    """Rows for one table, and how they are written."""
-
-    how: How
-    table: Table
-    rows: Rows
-
-
 def write(connection: Connection, *writes: Write) -> None:
     """Write rows, those of a table that is referred to before those that refer to it.
 
@@ -87,12 +82,7 @@ def write(connection: Connection, *writes: Write) -> None:
     """
     wanted = [each for each in writes if each.rows]
     if connection.dialect.name == "postgresql" and wanted:
-        shape = tuple((how, table, tuple(rows[0]), len(rows) == 1) for how, table, rows in wanted)
-        parts = {
-            f"part_{n}": rows[0] if len(rows) == 1 else rows
-            for n, (_, _, rows) in enumerate(wanted)
-        }
-        connection.exec_driver_sql(_together(shape), {"parts": _JSON.encode(parts)})
+        straight.run(connection, *straight.together(wanted))
         return
     for how, table, rows in wanted:
         connection.execute(_statement(how, table, tuple(rows[0])), _keyed(how, table, rows))
@@ -134,6 +124,18 @@ def _locking_one() -> Select[Any]:
     query = select(ACCOUNTS, last.scalar_subquery().label("last_read"), posted.label("is_posted"))
     mine = _is_wanted("single", ACCOUNTS.c.member_id)
     return query.where(mine).with_for_update(of=ACCOUNTS)
+
+
+# What `_locking_one` returns, as the driver hands it over.
+_Locked = namedtuple("_Locked", [*ACCOUNTS.c.keys(), "last_read", "is_posted"])  # type: ignore[misc]
+
+
+@cache
+def _locking_text() -> str:
+    """Return `_locking_one` as PostgreSQL reads it: first the member, then the posting."""
+    dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+    written = str(_locking_one().compile(dialect=dialect))
+    return written.replace("%(wanted)s", "$1").replace("%(posting_id)s", "$2")
 
 
 @cache
@@ -184,7 +186,7 @@ def _bound(dialect: str, wanted: Texts) -> object:
 def _keyed(how: How, table: Table, rows: Rows) -> Rows:
     if how != "change":
         return rows
-    keys = _keys(table)
+    keys = keys_of(table)
     return [
         {(f"its_{name}" if name in keys else name): value for name, value in row.items()}
         for row in rows
@@ -193,7 +195,7 @@ def _keyed(how: How, table: Table, rows: Rows) -> Rows:
 
 @cache
 def _statement(how: How, table: Table, names: tuple[str, ...]) -> Insert | Update:
-    keys = _keys(table)
+    keys = keys_of(table)
     values = [name for name in names if name not in keys]
     if how == "append":
         return insert(table)
@@ -210,45 +212,7 @@ def _statement(how: How, table: Table, names: tuple[str, ...]) -> Insert | Updat
     )
 
 
-# --- PostgreSQL: one statement for all tables
-
-
-@cache
-def _together(shape: tuple[tuple[How, Table, tuple[str, ...], bool], ...]) -> str:
-    *first, last = (_part(n, *each) for n, each in enumerate(shape))
-    before = ", ".join(f"part_{n} as ({part})" for n, part in enumerate(first))
-    return f"with {before} {last}" if first else last
-
-
-def _part(number: int, how: How, table: Table, names: tuple[str, ...], single: bool) -> str:
-    """Return SQL that writes rows handed over as JSON; every name in it is one of our own."""
-    # Told that it is one row, the planner finds it by its key; of a set it expects a hundred.
-    read = "jsonb_populate_record" if single else "jsonb_populate_recordset"
-    keys = _keys(table)
-    values = [name for name in names if name not in keys]
-    rows = f"{read}(null::{table.name}, %(parts)s::jsonb -> 'part_{number}') as its"
-    if how == "change":
-        sets = ", ".join(f"{name} = its.{name}" for name in values)
-        mine = " and ".join(f"{table.name}.{name} = its.{name}" for name in keys)
-        return f"update {table.name} set {sets} from {rows} where {mine}"
-    listed = ", ".join(names)
-    part = f"insert into {table.name} ({listed}) select {listed} from {rows}"
-    if how == "append":
-        return part
-    before = f"{table.name}.{{0}} + " if how == "add_up" else ""
-    sets = ", ".join(f"{name} = {before.format(name)}excluded.{name}" for name in values)
-    return f"{part} on conflict ({', '.join(keys)}) do update set {sets}"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise TypeError(f"{value} has no timezone; instants are zoned")
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is not plain content")
-
-
-_JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
+# --- opening
 
 
 @cache
@@ -256,8 +220,3 @@ def _opening(dialect: str) -> Insert:
     module = sqlite if dialect == "sqlite" else postgresql
     statement: Insert = module.insert(ACCOUNTS).on_conflict_do_nothing()
     return statement
-
-
-@cache
-def _keys(table: Table) -> list[str]:
-    return [column.name for column in table.primary_key]
