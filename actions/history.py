@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import duckdb
 import pandas as pd
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.guardrails import History
@@ -150,6 +150,17 @@ def _ours(
         ],
         columns=["id", "member_id", "channel", "kind", "day"],
     )  # fmt: skip
+
+
+def given(database: Database) -> dict[str, int]:
+    """Return of each offer how many were sent or are about to be, by its id."""
+    counted = (
+        select(MESSAGES.c.offer, func.count())
+        .where(MESSAGES.c.state.in_(("sent", "waiting")))
+        .group_by(MESSAGES.c.offer)
+    )
+    with database.read() as connection:
+        return {offer: int(count) for offer, count in connection.execute(counted)}
 
 
 def suppressed(connection: Connection, day: date) -> dict[str, str]:

@@ -5,7 +5,7 @@ control comes last, so that whoever is held back would have been contacted.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ class Proposal:
     ----------
     codes : which gate refuses each member each offer, those of the plan too
     rows : of the audience, whom the campaign is open to
+    taken : of each offer, how many other campaigns have given away
     """
 
     brief: Brief
@@ -69,6 +70,7 @@ class Proposal:
     codes: Codes
     expected: Expected
     drawing: Drawing
+    taken: Mapping[str, int]
 
     def decisions(self) -> Iterator[Decision]:
         """Yield what is decided about each member the campaign is open to."""
@@ -153,7 +155,9 @@ class Proposal:
 
     def resources(self) -> list[Resource]:
         """Return everything of which there is only so much."""
-        return resources_of(self.brief, self.catalogue, self.offers, self.expected.costs)
+        return resources_of(
+            self.brief, self.catalogue, self.offers, self.expected.costs, self.taken
+        )
 
     def _expected_profit(self) -> float:
         served = np.flatnonzero(self.drawing.done != NOBODY)
@@ -185,6 +189,7 @@ def propose(
     expected: Expected,
     *,
     seed: int,
+    taken: Mapping[str, int] | None = None,
 ) -> Proposal:
     """Plan a campaign and draw who gets what.
 
@@ -193,6 +198,7 @@ def propose(
     rows : of the audience, whom the campaign is open to; see `open_to`
     codes : of `guardrails.refusals`, of those rows
     expected : of those rows
+    taken : of each offer, by id, how many other campaigns have given away of its stock
 
     Raises
     ------
@@ -205,9 +211,13 @@ def propose(
             f"{brief.campaign} are no finite numbers. Nothing was proposed. Look at the scores it "
             "was worked out from."
         )
+    gone, codes = taken or {}, codes.copy()
+    for place, offer in enumerate(offers):
+        if offer.stock is not None and offer.stock <= gone.get(offer.id, 0):
+            column = codes[:, place]
+            column[column == FREE] = _code("resources_used_up")
     if any(offer.entitlement for offer in offers):
-        return _granted(brief, catalogue, offers, audience, rows, codes, expected)
-    codes = codes.copy()
+        return _granted(brief, catalogue, offers, audience, rows, codes, expected, gone)
     codes[(codes == FREE) & ~(expected.worth & ~expected.harmed[:, None])] = _code("not_worth_it")
     # A prior says whom offers may be tried on. It never decides: what was never measured is drawn,
     # and not planned.
@@ -215,11 +225,11 @@ def propose(
     profits = np.where(codes == FREE, planned, -np.inf)
     explore_share = brief.explore_share if any(expected.learned) else 1.0
     drawing = decide(
-        profits, resources_of(brief, catalogue, offers, expected.costs),
+        profits, resources_of(brief, catalogue, offers, expected.costs, gone),
         audience.members[rows].tolist(), salt=brief.campaign, explore_share=explore_share,
         control_share=brief.control_share, rng=np.random.default_rng(seed),
     )  # fmt: skip
-    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing)
+    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone)
 
 
 def _granted(
@@ -230,6 +240,7 @@ def _granted(
     rows: NDArray[np.intp],
     codes: Codes,
     expected: Expected,
+    gone: Mapping[str, int],
 ) -> Proposal:
     """Give everybody the first offer she has a right to: no plan, no chance and no control."""
     if not all(offer.entitlement for offer in offers):
@@ -240,12 +251,12 @@ def _granted(
         )
     free = codes == FREE
     planned = np.where(free.any(axis=1), free.argmax(axis=1), NOBODY)
-    resources = resources_of(brief, catalogue, offers, expected.costs)
+    resources = resources_of(brief, catalogue, offers, expected.costs, gone)
     drawing = draw(
         planned, free, resources, audience.members[rows].tolist(),
         salt=brief.campaign, explore_share=0.0, control_share=0.0,
     )  # fmt: skip
-    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing)
+    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone)
 
 
 def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:
@@ -260,9 +271,13 @@ def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def resources_of(
-    brief: Brief, catalogue: Catalogue, offers: Sequence[Offer], costs: Numbers
+    brief: Brief,
+    catalogue: Catalogue,
+    offers: Sequence[Offer],
+    costs: Numbers,
+    taken: Mapping[str, int],
 ) -> list[Resource]:
-    """Return the budget, the messages of each channel, and the stock of each offer."""
+    """Return the budget, the messages of each channel, and what is left of each offer's stock."""
     found = list[Resource]()
     if brief.budget is not None:
         found.append(Resource(BUDGET, catalogue.minor_units(brief.budget), costs))
@@ -271,10 +286,11 @@ def resources_of(
         if uses.any():
             found.append(Resource(f"channel {channel}", float(messages), uses))
     for place, offer in enumerate(offers):
-        if offer.stock is not None:
+        left = math.inf if offer.stock is None else offer.stock - taken.get(offer.id, 0)
+        if 0 < left < math.inf:
             uses = np.zeros((1, len(offers)))
             uses[0, place] = 1.0
-            found.append(Resource(f"offer {offer.id}", float(offer.stock), uses))
+            found.append(Resource(f"offer {offer.id}", float(left), uses))
     return found
 
 

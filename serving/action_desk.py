@@ -88,9 +88,20 @@ class ActionDesk:
         return Described(day, files, models)
 
     def propose(
-        self, asked: Asked, *, as_of: date | None, now: datetime, tell: Tell
+        self,
+        asked: Asked,
+        *,
+        as_of: date | None,
+        now: datetime,
+        tell: Tell,
+        described: Described | None = None,
     ) -> tuple[Campaign, Proposal]:
-        """Work out a campaign and keep the proposal."""
+        """Work out a campaign and keep the proposal.
+
+        Parameters
+        ----------
+        described : the members, where they were described before; `as_of` is not asked then
+        """
         catalogue, database = self.catalogue, self.points.database
         offers = asked.brief.chosen(catalogue)
         if any(offer.points for offer in offers) and self._terms(now) is None:
@@ -98,7 +109,7 @@ class ActionDesk:
                 "An offer gives points, and no rules of points hold. Nothing was proposed. Adopt "
                 "some first: perennial points rules my-rules.toml"
             )
-        described = self.describe(as_of, tell)
+        described = described or self.describe(as_of, tell)
         tell("asking who fits which offer")
         everybody = audience.read(self.settings, described.as_of, described.files, offers)
         rows = planner.open_to(asked.brief, everybody.members)
@@ -120,7 +131,10 @@ class ActionDesk:
             self.settings, self.points.programme, database, catalogue, offers, now=now, seed=SEED
         )
         expected = expectations.work_out(catalogue, offers, everybody, rows, learned=learned)
-        made = planner.propose(asked.brief, catalogue, everybody, rows, codes, expected, seed=SEED)
+        made = planner.propose(
+            asked.brief, catalogue, everybody, rows, codes, expected, seed=SEED,
+            taken=history.given(database),
+        )  # fmt: skip
         facts = made.facts(
             models=dict(described.models), **_spread(everybody, catalogue, np.asarray(rows))
         )
@@ -235,4 +249,4 @@ def moment(text: str | None) -> datetime:
         raise InputRefused(
             f"{text!r} is no instant. Nothing was done. Write for example 2018-03-01T09:00:00Z."
         ) from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)

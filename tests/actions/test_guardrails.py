@@ -132,7 +132,7 @@ def test_the_first_gate_that_is_closed_is_the_one_that_is_named(
         without_consent="allow" if consent else "refuse", global_control=float(held),
         cap=(Cap(most=1, days=7),), cool_down_days=28,
     )  # fmt: skip
-    contacts = [("a", "email", None, DAY - timedelta(days=1))] * capped
+    contacts: list[tuple[Any, ...]] = [("a", "email", None, DAY - timedelta(days=1))] * capped
     contacts += [("a", "email", "win_back", DAY - timedelta(days=20))] * cooling
     history = History(
         contacts=rows("member_id", "channel", "kind", "day", of=contacts),
