@@ -84,11 +84,7 @@ def read_out(
     seed : of halves, folds and resamples
     tell : is told each step that is done
     """
-    arms = tuple(
-        _arm(table, place, learners, seed, lambda step, place=place: tell(  # type: ignore[misc]
-            f"{table.arms[place]}, {step}"))
-        for place in range(1, len(table.arms))
-    )  # fmt: skip
+    arms = tuple(_arm(table, place, learners, seed, tell) for place in range(1, len(table.arms)))
     spent = np.array([(costs or {}).get(arm, 0.0) for arm in table.arms])
     profit = worth * table.outcome - spent[table.taken]
     expected = expected_outcomes(table.x, table.taken, profit, actions=len(table.arms), seed=seed)
@@ -109,7 +105,11 @@ def _arm(
     table: TrialTable, place: int, learners: Sequence[Learner], seed: int, tell: Tell
 ) -> ArmReadout:
     trial = table.trial(place)
-    ranks, _ = cross_fitted(trial, learners=learners, seed=seed, splits=SPLITS, tell=tell)
+
+    def told(step: str) -> None:
+        tell(f"{table.arms[place]}, {step}")
+
+    ranks, _ = cross_fitted(trial, learners=learners, seed=seed, splits=SPLITS, tell=told)
     taken = trial.treated.astype(np.int64)
     expected = expected_outcomes(trial.x, taken, trial.outcome, actions=2, seed=seed)
     scores = doubly_robust(trial, expected[:, 1], expected[:, 0])
@@ -131,6 +131,7 @@ def _policy(table: TrialTable, profit: Numbers, learner: Learner, seed: int) -> 
     for arm in range(1, len(table.arms)):
         among = (table.taken == arm) | (table.taken == 0)
         trial = table.trial(arm, profit)
+        # Whoever got another arm taught these models nothing: any fold is right for her.
         fold = np.random.default_rng(seed).integers(FOLDS, size=len(profit))
         fold[among] = fold_of(trial, FOLDS, np.random.default_rng(seed))
         for number in range(FOLDS):

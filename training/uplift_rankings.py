@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from training.models import boosting
@@ -100,9 +101,9 @@ def cross_fitted(
     return ranks, effects
 
 
-def fold_of(trial: Trial, folds: int, rng: np.random.Generator) -> Numbers:
+def fold_of(trial: Trial, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Deal the members of each arm out evenly; return each one's fold, of shape (n,)."""
-    drawn, fold = rng.random(len(trial)), np.empty(len(trial))
+    drawn, fold = rng.random(len(trial)), np.empty(len(trial), dtype=np.int64)
     for arm in (trial.treated == 1, trial.treated == 0):
         fold[arm] = drawn[arm].argsort().argsort() % folds
     return fold

@@ -105,7 +105,10 @@ class UpliftModel:
             first, second = answer(one, table) - its, answer(other, table) - others
             apart += (first + second) / len(self.halves)
             spread += (first - second) ** 2 / (2 * len(self.halves))
-        variance = self.effect_error**2 + self.slope**2 * spread + (apart * self.slope_error) ** 2
+        # Drawn in by a slope below 1, an effect keeps slope^2 of its noise and misses (1 - slope)^2
+        # of what is true; where the slope is the share of truth, that is slope times the noise.
+        noise = self.slope * max(1.0, self.slope) * spread
+        variance = self.effect_error**2 + noise + (apart * self.slope_error) ** 2
         return self.effect + self.slope * apart, np.sqrt(variance)
 
     def save(self, path: Path) -> None:
