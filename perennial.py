@@ -437,22 +437,40 @@ def score(
     show_scores(console, scored)
 
 
-@app.command(epilog="Example: perennial report churn --language zh --out churn.html")
+@app.command(
+    epilog="Example: perennial report churn --language zh --out churn.html; "
+    "perennial report campaign --campaign autumn-2026 --out autumn.html"
+)
 def report(
-    page: Annotated[str, typer.Argument(help="churn, value or recommend.")],
+    page: Annotated[str, typer.Argument(help="churn, value, recommend or campaign.")],
     as_of: AsOfOption = None,
     language: LanguageOption = "en",
     out: Annotated[
         Path | None, typer.Option(help="HTML file to write; left out: in the home's reports/.")
     ] = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option(help="Campaign of the page campaign. Left out: the one launched last."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Write what a champion found as one page to read, print and keep: no network, no login."""
+    """Write what a champion found, or a campaign changed, as one page: no network, no login."""
     from programme.calendar import parse_day
     from serving.reports import model_page
 
     _check_language(language)
     settings = _settings(home)
+    if page == "campaign":
+        from serving.reports import campaign_page
+
+        refuse_together("campaign", {"--as-of": as_of}, "it is read as of now.")
+        with progress("report") as tell:
+            written = campaign_page.write(
+                settings, campaign, language, out, now=datetime.now(UTC), tell=tell
+            )
+        console.print(f"{page}: {written}", markup=False, soft_wrap=True)
+        return
+    refuse_together(f"report {page}", {"--campaign": campaign}, "only the page campaign has one.")
     with progress("report") as tell:
         day = parse_day(as_of) if as_of else None
         written = model_page.write(settings, page, language, out, day, tell)

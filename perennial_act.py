@@ -198,6 +198,32 @@ def listed(home: HomeOption = None) -> None:
                        desk.points.programme.currency)  # fmt: skip
 
 
+@app.command(epilog="Example: perennial --home var/completejourney act demo")
+def demo(
+    seed: Annotated[
+        int, typer.Option(help="Of what the simulator draws; the same seed, the same result.")
+    ] = 1,
+    home: HomeOption = None,
+) -> None:
+    """Run one whole campaign in a home of its own: real members, MADE-UP responses."""
+    from programme.settings import open_programme
+    from serving import act_demo
+    from serving.reports.act_demo import show_demo
+    from serving.reports.actions import show_proposal
+    from serving.reports.campaign_page import write
+
+    settings = Settings.load(home if home is not None else general_home[0])
+    currency = open_programme(settings).currency
+    with ends_on_request(), progress("act demo") as tell:
+        made = act_demo.run(
+            settings, seed=seed, tell=tell,
+            show=lambda proposed: show_proposal(console, proposed, currency),
+        )  # fmt: skip
+        tell("writing the page")
+        page = write(made.settings, made.campaign.campaign_id, "en", None, now=made.ended)
+    show_demo(console, made, page, currency)
+
+
 @app.command(epilog='Example: perennial act suppress 1145 --reason "open complaint"')
 def suppress(
     member: Annotated[str, typer.Argument(help="The member_id.")],

@@ -5,18 +5,14 @@ costs are those of every message and of every redemption, also by members who wo
 anyway. Where the arms are not those that were drawn, nothing is read out.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, Self
 
-import duckdb
 import pandas as pd
-from sqlalchemy import select
 
 from actions import decisions
 from actions.campaigns import Campaign
-from actions.decisions import CONTACTED
 from actions.effects import (
     RATIO_ALARM,
     Effect,
@@ -27,17 +23,18 @@ from actions.effects import (
     sample_ratio,
 )
 from actions.offers import Catalogue
-from actions.tables import MESSAGES
+from actions.outcomes import assigned, is_simulated, measured
+from actions.outcomes import outcomes as outcomes
 from features import engine
-from features.identities import resolve, with_member
-from features.lake import Lake
-from programme.calendar import coming_midnight
 from programme.database import Database
 from programme.errors import InputRefused
 from programme.settings import Programme, Settings
 
-# Spend before the launch that explains most of the spend after it (measured: docs/decisions).
-BEFORE_DAYS = 91
+# In a smaller arm the mean of spend is too far from normal for an interval to mean what it says.
+OFFER_LEAST = 30
+# sample_ratio: the arms are not those that were drawn; no_control: its offers are rights, nobody
+# was held back; too_few: an arm has fewer than two members.
+Stop = Literal["sample_ratio", "no_control", "too_few"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,12 @@ class ArmRead:
 
 @dataclass(frozen=True)
 class OfferRead:
-    """One offer against the members who would have got it and were held back."""
+    """One offer against the members who would have got it and were held back.
+
+    Attributes
+    ----------
+    profit : None where an arm has fewer than `OFFER_LEAST` members
+    """
 
     offer: str
     treated: int
@@ -73,7 +75,8 @@ class ReadOut:
     margin : before those costs
     active : whether she bought at all
     variance_cut : share of the noise that spend before the launch took away
-    cost_cents, redemptions : of everybody contacted
+    cost_cents, redemptions : of everybody assigned to contact
+    simulated : whether the home holds responses that were made up
     """
 
     campaign_id: str
@@ -84,7 +87,7 @@ class ReadOut:
     treated: ArmRead
     control: ArmRead
     ratio_p_value: float
-    stopped: str | None
+    stopped: Stop | None
     profit: Effect | None
     margin: Effect | None
     active: Effect | None
@@ -96,6 +99,7 @@ class ReadOut:
     offers: tuple[OfferRead, ...]
     left_alone: int
     refused: int
+    simulated: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -103,6 +107,32 @@ class ReadOut:
         for name in ("at", "launched_at", "until"):
             found[name] = found[name].isoformat()
         return found
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Self:
+        """Return what `as_json` wrote."""
+        found = dict(kept)
+        for name in ("at", "launched_at", "until"):
+            found[name] = datetime.fromisoformat(found[name])
+        for name in ("treated", "control"):
+            found[name] = ArmRead(**found[name])
+        for name in ("profit", "margin", "active"):
+            found[name] = _effect_of(found[name])
+        if found["back"] is not None:
+            found["back"] = Return(
+                **{**found["back"], "interval": tuple(found["back"]["interval"])}
+            )
+        found["offers"] = tuple(
+            OfferRead(**{**one, "profit": _effect_of(one["profit"])}) for one in found["offers"]
+        )
+        return cls(**found)
+
+
+def _effect_of(kept: dict[str, Any] | None) -> Effect | None:
+    if kept is None:
+        return None
+    pairs = {name: tuple(kept[name]) for name in ("interval", "always")}
+    return Effect(**{**kept, **pairs})
 
 
 def read_out(
@@ -125,48 +155,38 @@ def read_out(
             f"Campaign {campaign.campaign_id} is {campaign.state}: nobody was contacted, and "
             "there is nothing to read out. Launch it first."
         )
-    log = decisions.of_campaign(database, campaign.campaign_id)
-    assigned = [one for one in log if one.arm in (*CONTACTED, "control")]
-    rows = pd.DataFrame(
-        [(one.member_id, one.arm != "control", one.offer) for one in assigned],
-        columns=["member_id", "treated", "offer"],
-    )
     end = campaign.launched_at + timedelta(days=campaign.brief.horizon_days)
-    until = min(now, end)
+    log = decisions.of_campaign(database, campaign.campaign_id)
     with engine.connect(settings) as connection:
-        facts = outcomes(connection, settings, programme, campaign, until, now)
-    sent = _sent(database, campaign.campaign_id)
-    rows = rows.merge(facts, on="member_id", how="left").fillna(
-        {"spend": 0.0, "before": 0.0, "orders": 0, "redemptions": 0}
-    )
-    rows["cost"] = _costs(rows, catalogue, sent)
-    rows["margin"] = rows["spend"] * catalogue.file.margin_rate
-    counts = {arm: sum(one.arm == arm for one in log) for arm in ("left_alone", "refused")}
-    return _compared(
-        campaign, rows, until=until, at=now, complete=now >= end, sent=len(sent), counts=counts
-    )
+        rows = measured(
+            connection, settings, programme, database, campaign, catalogue, assigned(log),
+            until=min(now, end), now=now,
+        )  # fmt: skip
+    return compared(
+        campaign, catalogue, rows, until=min(now, end), at=now, complete=now >= end,
+        counts={arm: sum(one.arm == arm for one in log) for arm in ("left_alone", "refused")},
+        simulated=is_simulated(settings),
+    )  # fmt: skip
 
 
-def _compared(
+def compared(
     campaign: Campaign,
+    catalogue: Catalogue,
     rows: pd.DataFrame,
     *,
     until: datetime,
     at: datetime,
     complete: bool,
-    sent: int,
     counts: dict[str, int],
+    simulated: bool,
 ) -> ReadOut:
+    """Compare the arms of `measured` rows."""
     assert campaign.launched_at is not None
     treated = rows["treated"].to_numpy(bool)
     share = campaign.brief.control_share
     sizes = [int(treated.sum()), int((~treated).sum())]
     p_value = sample_ratio(sizes, [1 - share, share])
-    stopped = None
-    if p_value < RATIO_ALARM:
-        stopped = "sample_ratio"
-    elif min(sizes) < 2:
-        stopped = "too_few"
+    stopped = _stop(campaign, catalogue, sizes, p_value)
     margin = rows["margin"].to_numpy(float)
     profit = margin - rows["cost"].to_numpy(float)
     before = rows["before"].to_numpy(float)
@@ -186,9 +206,20 @@ def _compared(
         campaign.campaign_id, at, campaign.launched_at, until, complete,
         _arm(rows[treated]), _arm(rows[~treated]), p_value, stopped,
         between(net), between(adjusted), between((rows["orders"].to_numpy() > 0).astype(float)),
-        back, cut, sent, int(rows["redemptions"].sum()), float(cost.sum()),
-        () if stopped else _by_offer(rows, net), counts["left_alone"], counts["refused"],
+        back, cut, int(rows["sent"].sum()), int(rows.loc[treated, "redemptions"].sum()),
+        float(cost.sum()), () if stopped else _by_offer(rows, net), counts["left_alone"],
+        counts["refused"], simulated,
     )  # fmt: skip
+
+
+def _stop(
+    campaign: Campaign, catalogue: Catalogue, sizes: list[int], p_value: float
+) -> Stop | None:
+    if all(offer.entitlement for offer in campaign.brief.chosen(catalogue)):
+        return "no_control"
+    if p_value < RATIO_ALARM:
+        return "sample_ratio"
+    return "too_few" if min(sizes) < 2 else None
 
 
 def _by_offer(rows: pd.DataFrame, net: Any) -> tuple[OfferRead, ...]:
@@ -197,7 +228,8 @@ def _by_offer(rows: pd.DataFrame, net: Any) -> tuple[OfferRead, ...]:
         its = (rows["offer"] == offer).to_numpy()
         treated = rows["treated"].to_numpy(bool)
         sizes = int((its & treated).sum()), int((its & ~treated).sum())
-        told = effect(net[its & treated], net[its & ~treated]) if min(sizes) > 1 else None
+        enough = min(sizes) >= OFFER_LEAST
+        told = effect(net[its & treated], net[its & ~treated]) if enough else None
         found.append(OfferRead(str(offer), *sizes, told))
     return tuple(found)
 
@@ -209,71 +241,3 @@ def _arm(rows: pd.DataFrame) -> ArmRead:
         len(rows), float(rows["spend"].mean()), float(rows["margin"].mean()),
         float((rows["orders"] > 0).mean()),
     )  # fmt: skip
-
-
-def _costs(rows: pd.DataFrame, catalogue: Catalogue, sent: set[str]) -> Sequence[float]:
-    """Return what each member cost: her message, if one was sent, and all she redeemed of it."""
-    contact = {offer.id: catalogue.minor_units(offer.contact_cost) for offer in catalogue.offers}
-    redeemed = {offer.id: catalogue.minor_units(offer.redeem_cost) for offer in catalogue.offers}
-    return [
-        (contact[offer] if member in sent else 0.0) + redeemed[offer] * times if treated else 0.0
-        for member, treated, offer, times in zip(
-            rows["member_id"], rows["treated"], rows["offer"], rows["redemptions"], strict=True
-        )
-    ]
-
-
-def _sent(database: Database, campaign_id: str) -> set[str]:
-    sought = select(MESSAGES.c.member_id).where(
-        (MESSAGES.c.campaign_id == campaign_id) & (MESSAGES.c.state == "sent")
-    )
-    with database.read() as connection:
-        return set(connection.execute(sought).scalars())
-
-
-def outcomes(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    programme: Programme,
-    campaign: Campaign,
-    until: datetime,
-    now: datetime,
-) -> pd.DataFrame:
-    """Return of members what they spent before and since the launch, and what they redeemed."""
-    assert campaign.launched_at is not None
-    lake = Lake(settings)
-    manifest = lake.ready()
-    resolve(connection, lake, manifest, coming_midnight(now, programme.timezone),
-            programme.timezone)  # fmt: skip
-    known, launched, end, first = (
-        f"timestamp {engine.text(moment.replace(tzinfo=None))}"
-        for moment in (
-            now, campaign.launched_at, until, campaign.launched_at - timedelta(days=BEFORE_DAYS)
-        )
-    )  # fmt: skip
-    lines = with_member(
-        f"select * from ({lake.rows_sql('purchases', manifest)}) where known_at <= {known} "
-        f"and occurred_at >= {first} and occurred_at < {end} and source_key is not null"
-    )
-    since = f"occurred_at >= {launched}"
-    redeemed = (
-        f"select * from ({lake.rows_sql('contacts', manifest)}) where kind = 'redeemed' "
-        f"and known_at <= {known} and occurred_at < {end} "
-        f"and campaign_id = {engine.text(campaign.campaign_id)}"
-    )
-    return connection.execute(
-        f"""select member_id, spend, before, orders, coalesce(redemptions, 0) as redemptions
-        from (
-            select member_id,
-                   coalesce(sum(sign * net_cents) filter (where {since}), 0) as spend,
-                   coalesce(sum(sign * net_cents) filter (where not ({since})), 0) as before,
-                   count(distinct (source, order_id)) filter (where {since} and net_cents > 0
-                       and sign > 0) as orders
-            from ({lines}) group by member_id
-        ) full join (
-            select member_id, count(*) as redemptions from (
-                select member_id, contact_id from ({redeemed})
-                group by all having sum(sign) > 0
-            ) group by member_id
-        ) using (member_id)"""
-    ).df()

@@ -13,7 +13,7 @@ from actions.decisions import Told
 from actions.dispatch import Delivered
 from actions.effects import Effect, adjusted_p_values
 from actions.offers import Catalogue
-from actions.readout import ReadOut
+from actions.readout import OFFER_LEAST, ReadOut
 from actions.tables import MESSAGES
 from programme.database import Database
 from programme.words import label, money
@@ -173,12 +173,16 @@ def show_campaigns(console: Console, found: Sequence[Campaign], currency: str) -
             f"{judged[one.campaign_id]:.3f}" if one.campaign_id in judged else "",
         )  # fmt: skip
     console.print(table)
+    if any(one.readout and one.readout.get("simulated") for one in found):
+        console.print(label("campaign.simulated", "en"), markup=False, style="yellow")
 
 
 def show_read_out(console: Console, found: ReadOut, currency: str) -> None:
     """Print what a campaign changed."""
     when = "complete" if found.complete else f"so far, until {found.until:%Y-%m-%d %H:%M} UTC"
     console.print(f"Campaign {found.campaign_id}: {when}", markup=False)
+    if found.simulated:
+        console.print(label("campaign.simulated", "en"), markup=False, style="yellow")
     table = Table(title_justify="left")
     table.add_column("")
     for heading in ("members", "spend each", "margin each", "bought"):
@@ -208,9 +212,13 @@ def show_read_out(console: Console, found: ReadOut, currency: str) -> None:
     if found.active is not None:
         table.add_row("bought at all", *_effect(found.active, lambda share: f"{share:+.2%}"))
     for offer in found.offers:
+        name = f"profit, {offer.offer} ({offer.treated:,} / {offer.controls:,})"
         if offer.profit is not None:
-            name = f"profit, {offer.offer} ({offer.treated:,} / {offer.controls:,})"
             table.add_row(name, *_effect(offer.profit, lambda cents: money(cents, currency)))
+        else:
+            table.add_row(
+                name, "", label("campaign.offer_too_few", "en", least=OFFER_LEAST), "", ""
+            )
     console.print(table)
     if found.back is not None:
         low, high = found.back.interval
@@ -223,6 +231,8 @@ def show_read_out(console: Console, found: ReadOut, currency: str) -> None:
 _STOPPED = {
     "sample_ratio": "the arms are not those that were drawn (p = {p:.1e}): nothing is read out. "
     "Something took members from one arm and not from the other; find it first.",
+    "no_control": "members have a right to its offers: nobody was held back, and nothing can be "
+    "compared.",
     "too_few": "an arm has fewer than two members: nothing can be told.",
 }
 

@@ -1,10 +1,11 @@
 """Small SVG pictures for the one-file reports: bars and lines, no script, nothing fetched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 560, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
+WIDE_LEFT = 96  # where an axis is of money
 COLOURS = ("#2455a4", "#c2571a", "#6b7686", "#2c7a51")
 
 
@@ -73,6 +74,57 @@ def lines(series: Mapping[str, Sequence[float]], *, title: str, named: bool = Tr
         for part in range(5)
     ]
     return _picture(title, [*_grid(1.0, percent=True), *ticks, *drawn])
+
+
+def band(
+    steps: Sequence[int],
+    middle: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    title: str,
+    said: Callable[[float], str],
+) -> str:
+    """Draw a line within a band, over whole steps, with nought marked.
+
+    Parameters
+    ----------
+    steps : the days, or whatever is counted, in rising order; at least one
+    low, high : the band's edges; all three of the same length as `steps`
+    said : how a value is written at the axis
+    """
+    bottom, top = min(*low, 0.0), max(*high, 0.0)
+    span = (top - bottom) or 1.0
+    width = (WIDTH - WIDE_LEFT - RIGHT) / max(1, steps[-1] - steps[0])
+
+    def at(step: int, value: float) -> str:
+        y = TOP + (HEIGHT - TOP - BOTTOM) * (top - value) / span
+        return f"{WIDE_LEFT + width * (step - steps[0]):.1f},{y:.1f}"
+
+    def level(value: float, colour: str) -> str:
+        y = at(steps[0], value).split(",")[1]
+        return (
+            f'<line x1="{WIDE_LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="{colour}"/>'
+            f'<text x="{WIDE_LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">'
+            f"{escape(said(value))}</text>"
+        )
+
+    edge = [at(*pair) for pair in zip(steps, high, strict=True)]
+    edge += [at(*pair) for pair in zip(reversed(steps), reversed(low), strict=True)]
+    line = " ".join(at(*pair) for pair in zip(steps, middle, strict=True))
+    each = max(1, len(steps) // 7)
+    days = [
+        f'<text x="{at(step, 0.0).split(",")[0]}" y="{HEIGHT - 22}" text-anchor="middle">'
+        f"{step}</text>"
+        for step in steps[each - 1 :: each]
+    ]
+    drawn = [
+        f'<polygon points="{" ".join(edge)}" fill="{COLOURS[0]}" fill-opacity="0.15"/>',
+        *(level(value, "#e4e8f0") for value in (bottom, top) if abs(value) > span / 20),
+        level(0.0, COLOURS[2]),
+        f'<polyline points="{line}" fill="none" stroke="{COLOURS[0]}" stroke-width="2"/>',
+    ]
+    return _picture(title, [*drawn, *days])
 
 
 def _y(value: float, top: float) -> float:
