@@ -13,6 +13,9 @@ from serving.reports.console import console, ends_on_request, progress
 if TYPE_CHECKING:
     from training.models.uplift_learners import Learner
 
+# Beyond this, sums of profits lose their last digits.
+MOST = 1e12
+
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
@@ -59,6 +62,12 @@ def uplift(
     from serving.reports.uplift import show_readout
 
     names = _learners(learners)
+    # NaN fails every comparison.
+    if not 0 < worth < MOST:
+        raise InputRefused(
+            f"--worth {worth} is nothing an outcome can earn. Nothing was fitted. Say a number "
+            "above 0; turn the outcome's sign if less of it is better."
+        )
     trial = read(
         table, treatment=treatment, outcome=outcome, propensity=propensity, control=control,
         features=[name.strip() for name in features.split(",")] if features else (),
@@ -97,7 +106,7 @@ def _costs(said: str, arms: tuple[str, ...]) -> dict[str, float]:
     if (
         not costs
         or not set(costs) <= set(arms)
-        or not all(0 <= one < 1e18 for one in costs.values())
+        or not all(0 <= one < MOST for one in costs.values())
     ):
         raise InputRefused(
             f"--cost {said} is no cost of {', '.join(arms[1:])}. Nothing was fitted. Say a number "

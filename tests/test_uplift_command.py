@@ -94,6 +94,7 @@ def test_a_cost_is_weighed_and_worth_is_counted(split: Path) -> None:
     ("words", "refusal"),
     [(("--learners", "x,forest"), "--learners x,forest"), (("--learners", "x,x"), "at most once"),
      (("--cost", "many"), "--cost many"), (("--cost", "-1"), "no cost of 1"),
+     (("--worth", "0"), "--worth 0"), (("--worth", "nan"), "--worth nan"),
      (("--cost", "phone=1"), "--cost phone=1"), (("--cost", "nan"), "--cost nan"),
      (("--propensity", "2"), "between 0 and 1"), (("--features", "size"), "no column size")],
 )  # fmt: skip
