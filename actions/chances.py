@@ -36,11 +36,13 @@ class Calibration:
     ----------
     lines : by source, through the log-odds of the chance
     named, bought : products named then, and how many of them were bought within the horizon
+    prices_spent : what who buys a product spends on it within the horizon, in prices of a line
     """
 
     lines: Mapping[str, PlattCalibration]
     named: int
     bought: int
+    prices_spent: float = 1.0
 
     @classmethod
     def fit(
@@ -49,6 +51,7 @@ class Calibration:
         named: pd.DataFrame,
         before: pd.DataFrame,
         after: pd.DataFrame,
+        price_cents: "pd.Series[float] | None" = None,
     ) -> Self:
         """Hold lists of an earlier day against what was bought within the horizon after it.
 
@@ -57,7 +60,9 @@ class Calibration:
         named : member_id, product_id, rank, source and lift, as candidates; a source of which too
             little was bought is held against all of them
         before : as `Snapshot.products` of that day
-        after : member_id and product_id, what was bought within the horizon
+        after : member_id and product_id, what was bought within the horizon, and net_cents, what
+            was spent on it, where prices are given
+        price_cents : of a line, by product_id; None: who buys a product is taken to buy one line
 
         Raises
         ------
@@ -78,7 +83,8 @@ class Calibration:
             own = source == one
             own = own if _tells(truth[own]) else np.ones(len(own), dtype=np.bool_)
             lines[str(one)] = PlattCalibration.fit(raw[own], truth[own].astype(np.float64))
-        return cls(lines, len(truth), int(truth.sum()))
+        spent = 1.0 if price_cents is None else _prices_spent(named[truth], after, price_cents)
+        return cls(lines, len(truth), int(truth.sum()), spent)
 
     def apply(self, prior: Doubles, rank: Doubles, source: NDArray[np.object_]) -> Doubles:
         """Turn chances into what they turn out to be.
@@ -164,6 +170,16 @@ def _prior(kind: str, candidates: pd.DataFrame, bought: pd.DataFrame) -> Doubles
         chance = pd.Series(1 - np.exp(-days * HORIZON_DAYS / HABIT_WINDOW_DAYS))
     found: Doubles = np.clip(chance.to_numpy(np.float64), CHANCE_LEAST, CHANCE_MOST)
     return found
+
+
+def _prices_spent(
+    taken: pd.DataFrame, after: pd.DataFrame, price_cents: "pd.Series[float]"
+) -> float:
+    pair = ["member_id", "product_id"]
+    rows = taken[pair].merge(after[[*pair, "net_cents"]], on=pair)
+    price = rows["product_id"].map(price_cents)
+    known = price > 0
+    return float(rows["net_cents"][known].sum() / price[known].sum()) if known.any() else 1.0
 
 
 def _tells(truth: NDArray[np.bool_]) -> bool:

@@ -4,7 +4,7 @@ Read from the lake as known at a midnight, like everything that is decided on.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +13,12 @@ from actions import candidates, cross_sell
 from actions.candidates import Kind
 from actions.chances import Calibration
 from actions.cross_sell import GOODS_COLUMNS, Shown, Terms
-from features import engine, identities, snapshot
+from features import engine, identities, rollups, snapshot
 from features.lake import Lake
 from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
 from training import shelf
 from training.baskets import Baskets
-from training.labels import bought_products
 from training.models.complements import complements
 
 # Over which the price that members pay is taken; older prices are not today's.
@@ -100,6 +99,7 @@ def named(
     terms: Terms = cross_sell.TERMS,
     age_restricted: Sequence[str] = (),
     earlier: "tuple[date, Path] | None" = None,
+    complements_too: bool = False,
 ) -> Shown:
     """Choose what an offer of a day names to everybody who was scored.
 
@@ -107,25 +107,38 @@ def named(
     ----------
     scores : Parquet file of the day's scores
     earlier : a day at least a horizon before and its scores, to hold chances against
+    complements_too : also what goes with what she has just begun, for an offer that says so. The
+        recommender knows that already: measured, it finds less with it and earns no more.
 
     Raises
     ------
-    InputRefused : if a file lacks a column, or the earlier day's horizon has not ended.
+    InputRefused : if complements are asked for without an earlier day, as they over-promise
+        until they are held against what was bought; if a file lacks a column, or the earlier
+        day's horizon has not ended.
     """
+    if complements_too and earlier is None:
+        raise InputRefused(
+            "What goes with what a member has begun is over-promised until it is held against what "
+            "was bought after earlier lists. No product was named. Give an earlier day's scores."
+        )
     counter = goods(settings, as_of, age_restricted)
-    taken = snapshot.build(settings, as_of)
-    bought = taken.products()
-    nominees = _nominees(settings, as_of, kind, scores, counter, bought)
-    if earlier is None:
-        # What goes with something is over-promised until it is held against what was bought.
-        nominees = nominees[nominees["source"] != "complement"]
-    line = calibrated(settings, as_of, kind, *earlier) if earlier is not None else None
+    bought = snapshot.build(settings, as_of).products()
+    nominees = _nominees(settings, as_of, kind, scores, counter, bought, complements_too)
+    line = None
+    if earlier is not None:
+        line = calibrated(settings, as_of, kind, *earlier, complements_too=complements_too)
     gone = returned(settings, as_of)
     return cross_sell.name_products(kind, nominees, counter, bought, gone, terms, line)
 
 
 def calibrated(
-    settings: Settings, as_of: date, kind: Kind, then: date, scores: Path
+    settings: Settings,
+    as_of: date,
+    kind: Kind,
+    then: date,
+    scores: Path,
+    *,
+    complements_too: bool = False,
 ) -> Calibration:
     """Hold what an earlier day's scores named against what was bought within the horizon.
 
@@ -140,9 +153,31 @@ def calibrated(
         )
     before = snapshot.build(settings, then)
     counter, bought = goods(settings, then), before.products()
-    listed = _nominees(settings, then, kind, scores, counter, bought)
-    after = bought_products(settings, then, HORIZON_DAYS, Lake(settings).ready().lake_version)
-    return Calibration.fit(kind, listed, bought, after)
+    listed = _nominees(settings, then, kind, scores, counter, bought, complements_too)
+    after = spent(settings, then)
+    return Calibration.fit(kind, listed, bought, after, counter["price_cents"])
+
+
+def spent(settings: Settings, as_of: date) -> pd.DataFrame:
+    """Return member_id, product_id and net_cents: what was bought in the days after a day.
+
+    Lines that were no returns, of the horizon; ordered by both.
+    """
+    lake = Lake(settings)
+    manifest, zone = lake.ready(), open_programme(settings).timezone
+    day = f"cast({rollups.local_sql('occurred_at', zone)} as date)"
+    lines = f"""select source, source_key, product_id, sign, net_cents
+        from ({lake.rows_sql("purchases", manifest)})
+        where {day} >= date '{as_of}' and {day} < date '{as_of + timedelta(HORIZON_DAYS)}'
+            and source_key is not null and product_id is not null and net_cents >= 0
+            and coalesce(quantity, 0) >= 0"""
+    with engine.connect(settings) as connection:
+        identities.resolve(connection, lake, manifest, as_of, zone)
+        return connection.execute(
+            f"""select member_id, product_id, cast(sum(sign * net_cents) as double) as net_cents
+            from ({identities.with_member(lines)})
+            group by member_id, product_id having sum(sign) > 0 order by all"""
+        ).df()
 
 
 def _nominees(
@@ -152,10 +187,11 @@ def _nominees(
     scores: Path,
     counter: pd.DataFrame,
     bought: pd.DataFrame,
+    complements_too: bool,
 ) -> pd.DataFrame:
-    """Return the lists of the scores and, for a cross-sell, what goes with what was begun."""
+    """Return the lists of the scores and, if asked for, what goes with what was begun."""
     nominees = candidates.from_scores(_lists(scores), kind, counter)
-    if kind == "replenish":
+    if kind == "replenish" or not complements_too:
         return nominees
     kinds = Baskets(settings, HORIZON_DAYS, "product_type")
     days = kinds.days(as_of)

@@ -86,7 +86,8 @@ class Shown:
     ----------
     rows : `SHOWN_COLUMNS`, in order of member and place
         `chance` is of her buying it within the horizon, offer or no offer; `stock` is in_stock or
-        unknown; `margin_cents` = chance x price x margin_rate x (1 - cannibalisation)
+        unknown; `margin_cents` = chance x price x margin_rate x (1 - cannibalisation), and
+        calibrated also x the lines of it that who buys it usually buys
     refused : how many candidates each rule refused; the first that a candidate does not pass
     calibrated : whether chances were held against what was bought after earlier lists
     """
@@ -138,8 +139,9 @@ def name_products(
     free["chance"] = chances(kind, free, bought, calibration)
     free["margin_known"] = free["margin_rate"].notna()
     free["margin_rate"] = free["margin_rate"].astype(np.float64).fillna(terms.margin_rate)
+    spent = free["price_cents"] * (calibration.prices_spent if calibration else 1.0)
     free["margin_cents"] = (
-        free["chance"] * free["price_cents"] * free["margin_rate"] * (1 - terms.cannibalisation)
+        free["chance"] * spent * free["margin_rate"] * (1 - terms.cannibalisation)
     )
     order = ["member_id", "margin_cents", "rank", "product_id"]
     free = free.sort_values(order, ascending=[True, False, True, True], kind="stable")

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from actions import counter
 from actions.candidates import from_complements
 from actions.chances import Calibration, chances
 from actions.cross_sell import Terms, name_products
@@ -31,9 +32,7 @@ from experiments.bench_models.recommend import (
     HORIZON_DAYS,
     NOT_SOLD_AS_GOODS,
 )
-from features import engine, identities, rollups
-from features.lake import Lake
-from programme.settings import Settings, open_programme
+from programme.settings import Settings
 from training.baskets import Baskets, Level
 from training.models.complements import complements
 from training.models.explore import Popularity
@@ -94,7 +93,7 @@ def measured(settings: Settings, level: Level, progress: Progress) -> list[Proto
     progress(f"{level}: complements")
     beside = Lists(_complements(baskets, before), _complements(baskets, AS_OF))
     goods = _goods(settings, baskets, level)
-    spent = _spent(settings, baskets)
+    spent, spent_before = (_spent(settings, baskets, day) for day in (AS_OF, before))
     judged, earned = {}, {}
     terms = Terms(shown=LISTED)
     head = lists["explore head"]
@@ -111,8 +110,9 @@ def measured(settings: Settings, level: Level, progress: Progress) -> list[Proto
     everybody = pd.Index(sorted(_active(baskets, AS_OF)), name="member_id")
     for name, way in ways.items():
         calibration = Calibration.fit(
-            "cross_sell", way.earlier, baskets.before(before), baskets.after(before)
-        )
+            "cross_sell", way.earlier, baskets.before(before), spent_before,
+            baskets.items(before)["price_cents"],
+        )  # fmt: skip
         shown = (
             _as_recommended(way.now, goods, baskets.before(AS_OF), terms, calibration)
             if name in lists
@@ -200,7 +200,7 @@ def _as_recommended(
     """Return a recommender's own list in its own order, valued like what is shown."""
     price = named["product_id"].map(goods["price_cents"])
     chance = chances("cross_sell", named, bought, calibration)
-    rate = terms.margin_rate * (1 - terms.cannibalisation)
+    rate = terms.margin_rate * (1 - terms.cannibalisation) * calibration.prices_spent
     return named.assign(
         place=named["rank"], chance=chance, margin_cents=chance * price * rate
     ).drop(columns="rank")
@@ -244,24 +244,11 @@ def _goods(settings: Settings, baskets: Baskets, level: Level) -> pd.DataFrame:
     )
 
 
-def _spent(settings: Settings, baskets: Baskets) -> pd.DataFrame:
-    """Return what each member spent on each item within the horizon."""
-    lake = Lake(settings)
-    manifest, zone = lake.ready(), open_programme(settings).timezone
-    end = AS_OF + timedelta(days=HORIZON_DAYS)
-    day = f"cast({rollups.local_sql('occurred_at', zone)} as date)"
-    lines = f"""select source, source_key, product_id, sign * net_cents as cents
-        from ({lake.rows_sql("purchases", manifest)})
-        where {day} >= date '{AS_OF}' and {day} < date '{end}'
-            and source_key is not null and product_id is not null"""
-    with engine.connect(settings) as connection:
-        identities.resolve(connection, lake, manifest, AS_OF, zone)
-        rows = connection.execute(
-            f"""select member_id, product_id, cast(sum(cents) as double) as net_cents
-            from ({identities.with_member(lines)}) group by all order by all"""
-        ).df()
-    rows = rows.assign(product_id=rows["product_id"].map(baskets.kinds(AS_OF)))
-    return rows.dropna().groupby(["member_id", "product_id"])["net_cents"].sum().reset_index()
+def _spent(settings: Settings, baskets: Baskets, day: date) -> pd.DataFrame:
+    """Return what each member spent on each item within the horizon after a day."""
+    rows = counter.spent(settings, day)
+    rows = rows.assign(product_id=rows["product_id"].map(baskets.kinds(day))).dropna()
+    return rows.groupby(["member_id", "product_id"])["net_cents"].sum().reset_index()
 
 
 if __name__ == "__main__":

@@ -224,6 +224,21 @@ def test_a_calibration_turns_chances_into_what_they_turned_out_to_be() -> None:
     assert abs(prior.mean() - true.mean()) > 3 * abs(told.mean() - true.mean())
 
 
+def test_who_buys_several_lines_is_worth_as_many_prices() -> None:
+    made = shop(6, n_members=60)
+    named, price = made["candidates"], pd.Series(100.0, made["goods"].index)
+    after = named[["member_id", "product_id"]].iloc[::5].assign(net_cents=250.0)
+
+    fitted = Calibration.fit("cross_sell", named, made["bought"], after, price)
+
+    assert fitted.prices_spent == pytest.approx(2.5)
+    once = Calibration(fitted.lines, fitted.named, fitted.bought)
+    many = chosen("cross_sell", made, calibration=fitted).rows["margin_cents"]
+    assert many.to_numpy() == pytest.approx(
+        2.5 * chosen("cross_sell", made, calibration=once).rows["margin_cents"].to_numpy()
+    )
+
+
 def test_chances_rise_with_take_up_and_fall_with_rank() -> None:
     prior, rank = np.array([0.01, 0.02, 0.02]), np.array([1.0, 1.0, 2.0])
 
@@ -371,6 +386,9 @@ def test_goods_are_as_known_at_the_day(tmp_path: Path) -> None:
     assert late["price_cents"].to_dict() == {"cup": 500, "gin": 900, "pot": 2000, "tea": 250}
     assert counter.returned(home, date(2024, 3, 10)).to_numpy().tolist() == [["ann", "cup"]]
     assert counter.returned(home, date(2024, 3, 9)).empty
+    assert counter.spent(home, date(2024, 3, 1)).to_numpy().tolist() == [
+        ["ann", "cup", 500.0], ["ann", "tea", 250.0], ["bob", "gin", 900.0],
+    ]  # fmt: skip
 
 
 def test_a_home_names_products_from_its_scores(trained: LittleProgramme, tmp_path: Path) -> None:
@@ -408,6 +426,10 @@ def test_a_day_whose_horizon_has_not_ended_calibrates_nothing(
 
     with pytest.raises(InputRefused, match="cannot be held against them yet"):
         counter.calibrated(trained.settings, AS_OF, "cross_sell", then, tmp_path / "none.parquet")
+    with pytest.raises(InputRefused, match="over-promised until it is held"):
+        counter.named(
+            trained.settings, AS_OF, "cross_sell", tmp_path / "none.parquet", complements_too=True
+        )
     with pytest.raises(InputRefused, match="holds no lists of products"):
         counter.named(trained.settings, AS_OF, "cross_sell", tmp_path / "none.parquet")
 

@@ -89,6 +89,7 @@ def shows(printed: str, promised: str) -> None:
         "add-a-model.md",
         "run-a-points-programme.md",
         "read-an-experiment.md",
+        "write-an-offer-catalogue.md",
     ],
 )
 def test_a_page_runs_as_it_stands(
