@@ -16,7 +16,7 @@ from actions.signs import Seen
 from features import snapshot, table
 from features.ingest import ingest
 from features.sources import open_source
-from features.tags import rules
+from features.tags import columns, explain, rules
 from features.tags.columns import SCORES, SEGMENTS
 from features.tags.comparison import Compare
 from features.tags.conditions import Among
@@ -36,6 +36,15 @@ def retail() -> Catalogue:
     return offers.read_file(RETAIL, programme())
 
 
+def _columns(offer: Offer) -> set[str]:
+    return {
+        name
+        for part in offer.conditions()
+        if isinstance(part, Compare | Among)
+        for name in part.columns()
+    }
+
+
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD"])
 @pytest.mark.parametrize("scale", [0, 2])
 def test_it_reads_for_any_currency_and_scale_of_points(currency: str, scale: int) -> None:
@@ -53,13 +62,17 @@ def test_every_tag_it_asks_for_exists(tmp_path: Path) -> None:
 
 def test_it_asks_for_nothing_that_a_tier_decided_but_in_care() -> None:
     for offer in retail().offers:
-        reads = {
-            name
-            for part in offer.conditions()
-            if isinstance(part, Compare | Among)
-            for name in part.columns()
-        }
-        assert offer.kind == "care" or not reads & TIER_DERIVED, offer.id
+        assert offer.kind == "care" or not _columns(offer) & TIER_DERIVED, offer.id
+
+
+def test_a_marketer_reads_every_condition_in_her_own_words(tmp_path: Path) -> None:
+    known = rules.read(tmp_path).expand(None, None)
+    for offer in retail().offers:
+        for name in _columns(offer):
+            column = columns.find(name, frozenset(), "the test")
+            chinese = explain.label(column, "zh", known)
+            assert explain.label(column, "en", known)
+            assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese), name
 
 
 def test_every_offer_asks_something_of_her() -> None:
