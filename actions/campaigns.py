@@ -331,6 +331,7 @@ def message(
         "member_id": decision.member_id, "offer": offer.id, "channel": offer.channel,
         "name": offer.name.model_dump(), "text": offer.says.model_dump(),
         "valid_until": str(valid_until), "points": str(offer.points) if offer.points else None,
+        "products": list(decision.products),
     }  # fmt: skip
     return {
         "message_id": decision.decision_id, "campaign_id": decision.campaign_id,

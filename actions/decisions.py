@@ -55,6 +55,7 @@ class Decision:
     known : what was known of her that offers are learned by, as `audience.KNOWN` lists it; NaN
         where something was not. It lies in the proposal's file, not in the log
     value : what the shop keeps of her if she is active, in minor units
+    products : that her offer names; they lie in the proposal's file and in the message
     """
 
     campaign_id: str
@@ -66,6 +67,7 @@ class Decision:
     considered: tuple[Scored, ...] = field(default_factory=tuple)
     known: tuple[float, ...] = field(default=(), compare=False)
     value: float = field(default=0.0, compare=False)
+    products: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def decision_id(self) -> str:

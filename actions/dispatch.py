@@ -41,7 +41,7 @@ ATTEMPTS_MAX = 8
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=6)
 COLUMNS = (
     "message_id", "campaign_id", "member_id", "offer", "channel", "name_en", "name_zh", "text_en",
-    "text_zh", "valid_until", "points",
+    "text_zh", "valid_until", "points", "products",
 )  # fmt: skip
 
 
@@ -274,6 +274,7 @@ def _flat(content: dict[str, Any]) -> dict[str, str | None]:
     said = {f"{part}_{language}": content[part][language]
             for part in ("name", "text") for language in ("en", "zh")}  # fmt: skip
     # A cell that begins like a formula is one to a spreadsheet.
+    said["products"] = ";".join(content.get("products", ()))
     return {name: said.get(name, content.get(name)) for name in COLUMNS}
 
 

@@ -27,6 +27,9 @@ from actions.policy import (
 
 # What the prior of redemption is worth: as much as having seen twenty of those contacted.
 REDEEM_SEEN = 20
+# By what share naming goods raises the chance that they are bought, before anything is measured:
+# a guess, and as unsure as it is large.
+RAISED, RAISED_ERROR = 0.2, 0.2
 # Offers that keep somebody from leaving are tried where leaving is likely enough; others where
 # they may bring something.
 KEEPING = ("win_back", "nurture")
@@ -56,11 +59,11 @@ def work_out(
     save = [offer.uplift for offer in offers]
     redeemed = redemption(offers)
     nothing = Guess.of(np.zeros((len(rows), len(offers))))
-    profit = cross_sell_profit(
-        gained or nothing, prior_uplift(churn, save), Guess.of(kept[:, None]), redeemed, costs
-    )
-    mean, error, spend = profit.mean.copy(), profit.error.copy(), costs.spend(redeemed).mean
     keeps = np.array([offer.kind in KEEPING for offer in offers])
+    believed = prior_uplift(churn, save)
+    uplift = Guess(np.where(keeps, believed.mean, 0.0), np.where(keeps, believed.error, 0.0))
+    profit = cross_sell_profit(gained or nothing, uplift, Guess.of(kept[:, None]), redeemed, costs)
+    mean, error, spend = profit.mean.copy(), profit.error.copy(), costs.spend(redeemed).mean
     upper = profit.upper
     worth: Mask = np.where(keeps, eligible_at_first(churn, kept, costs, save), upper > 0)
     spend = np.broadcast_to(spend, mean.shape).copy()
@@ -86,6 +89,17 @@ def work_out(
         ),
         harmed=np.asarray(harmed), value=kept,
     )  # fmt: skip
+
+
+def gained_by_naming(worth: Numbers) -> Guess:
+    """Return the margin that naming goods is believed to add, before it was measured.
+
+    Parameters
+    ----------
+    worth : margin of what each member buys of the goods an offer names, offer or no offer, in
+        minor units, (members, offers); 0 where it names none
+    """
+    return Guess.of(worth) * Guess.of(RAISED, RAISED_ERROR)
 
 
 def redemption(offers: Sequence[Offer]) -> Guess:

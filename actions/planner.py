@@ -19,11 +19,12 @@ from actions.decisions import ArmName, Decision, Scored
 from actions.drawing import Drawing, decide, draw
 from actions.effects import detectable
 from actions.guardrails import FREE, GATES, Codes, Gate
-from actions.offers import Catalogue, Offer
+from actions.offers import Catalogue, Offer, OfferKind
 from actions.plan import NOBODY, Numbers, Resource
 from programme.errors import InputRefused
 
 BUDGET = "budget"
+Goods = Mapping[OfferKind, Mapping[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Proposal:
     codes : which gate refuses each member each offer, those of the plan too
     rows : of the audience, whom the campaign is open to
     taken : of each offer, how many other campaigns have given away
+    goods : the products an offer names to a member, by kind of offer and member_id
     """
 
     brief: Brief
@@ -71,6 +73,7 @@ class Proposal:
     expected: Expected
     drawing: Drawing
     taken: Mapping[str, int]
+    goods: Goods
 
     def decisions(self) -> Iterator[Decision]:
         """Yield what is decided about each member the campaign is open to."""
@@ -90,7 +93,13 @@ class Proposal:
                 tuple(self._scored(row, place, ids[place]) for place in range(len(ids))),
                 tuple(known[row].tolist()),
                 float(self.expected.value[row]),
+                self._products(drawn[row], member),
             )
+
+    def _products(self, drawn: int, member: str) -> tuple[str, ...]:
+        if drawn == NOBODY:
+            return ()
+        return self.goods.get(self.offers[drawn].kind, {}).get(member, ())
 
     def arm_names(self) -> list[ArmName]:
         """Return each member's arm; whom every offer is refused is told from the left alone."""
@@ -190,6 +199,7 @@ def propose(
     *,
     seed: int,
     taken: Mapping[str, int] | None = None,
+    goods: Goods | None = None,
 ) -> Proposal:
     """Plan a campaign and draw who gets what.
 
@@ -199,6 +209,7 @@ def propose(
     codes : of `guardrails.refusals`, of those rows
     expected : of those rows
     taken : of each offer, by id, how many other campaigns have given away of its stock
+    goods : what offers name, by kind of offer and member_id
 
     Raises
     ------
@@ -229,7 +240,9 @@ def propose(
         audience.members[rows].tolist(), salt=brief.campaign, explore_share=explore_share,
         control_share=brief.control_share, rng=np.random.default_rng(seed),
     )  # fmt: skip
-    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone)
+    return Proposal(
+        brief, catalogue, offers, audience, rows, codes, expected, drawing, gone, goods or {}
+    )
 
 
 def _granted(
@@ -256,7 +269,7 @@ def _granted(
         planned, free, resources, audience.members[rows].tolist(),
         salt=brief.campaign, explore_share=0.0, control_share=0.0,
     )  # fmt: skip
-    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone)
+    return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone, {})
 
 
 def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:

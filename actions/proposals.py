@@ -18,6 +18,7 @@ _SHAPE = pa.schema(
         ("member_id", pa.string()), ("arm", pa.string()), ("planned", pa.string()),
         ("offer", pa.string()), ("propensity", pa.float64()), ("detail", pa.string()),
         ("known", pa.list_(pa.float64())), ("value", pa.float64()),
+        ("products", pa.list_(pa.string())),
     ]
 )  # fmt: skip
 
@@ -47,6 +48,7 @@ def write(decided: Iterable[Decision], home: Path, campaign_id: str) -> tuple[in
                     "planned": decision.planned, "offer": decision.offer,
                     "propensity": decision.propensity, "detail": decision.detail(),
                     "known": decision.known, "value": decision.value,
+                    "products": decision.products,
                 }
             )  # fmt: skip
             if len(rows) == ROWS_AT_ONCE:
@@ -67,5 +69,5 @@ def read(path: Path, campaign_id: str) -> Iterator[Decision]:
                 yield Decision(
                     campaign_id, row["member_id"], row["arm"], row["planned"], row["offer"],
                     row["propensity"], decisions.considered(row["detail"]), tuple(row["known"]),
-                    row["value"],
+                    row["value"], tuple(row["products"]),
                 )  # fmt: skip

@@ -11,6 +11,7 @@ import pandas as pd
 from actions import (
     audience,
     campaigns,
+    counter,
     expectations,
     experience,
     guardrails,
@@ -21,16 +22,19 @@ from actions import (
 )
 from actions.brief import Asked
 from actions.campaigns import Campaign
+from actions.candidates import Kind
+from actions.cross_sell import Terms
 from actions.dispatch import Delivered, Deliverer
-from actions.offers import Catalogue, Offer
-from actions.planner import Proposal
+from actions.offers import Catalogue, Offer, OfferKind
+from actions.plan import Numbers
+from actions.planner import Goods, Proposal
 from actions.readout import ReadOut
 from actions.routes import read as read_routes
 from features import snapshot
 from features.segments import segmentation
 from features.tags import rules, store
 from features.tags.scored import PREFIX
-from loyalty.terms import Terms
+from loyalty.terms import Terms as PointsTerms
 from programme.calendar import local_date
 from programme.errors import InputRefused, NotReady
 from programme.settings import Settings
@@ -39,6 +43,8 @@ from serving.points import PointsDesk
 from serving.webhooks import post
 
 Tell = Callable[[str], None]
+# Offers that name goods.
+NAMING: tuple[Kind, ...] = ("cross_sell", "replenish")
 # One number for all campaigns: the plan's sample is part of what can be repeated.
 SEED = 20_240_101
 
@@ -120,6 +126,7 @@ class ActionDesk:
                 "or its namespace."
             )
         everybody = self._with_reasons(everybody, described, offers, tell)
+        everybody, goods, worth = self._with_goods(everybody, described, catalogue, offers, tell)
         tell("asking the gates")
         past = history.read(self.settings, self.points.programme, database, now=now)
         codes = guardrails.refusals(
@@ -130,10 +137,12 @@ class ActionDesk:
         learned = experience.lessons(
             self.settings, self.points.programme, database, catalogue, offers, now=now, seed=SEED
         )
-        expected = expectations.work_out(catalogue, offers, everybody, rows, learned=learned)
+        expected = expectations.work_out(
+            catalogue, offers, everybody, rows, expectations.gained_by_naming(worth[rows]), learned
+        )
         made = planner.propose(
             asked.brief, catalogue, everybody, rows, codes, expected, seed=SEED,
-            taken=history.given(database),
+            taken=history.given(database), goods=goods,
         )  # fmt: skip
         facts = made.facts(
             models=dict(described.models), **_spread(everybody, catalogue, np.asarray(rows))
@@ -167,6 +176,40 @@ class ActionDesk:
         found = reasons.infer(days, asked_of, drivers)
         answered = reasons.answers([found[place] for place in order.tolist()], offers)
         return replace(everybody, fits=everybody.fits & answered)
+
+    def _with_goods(
+        self,
+        everybody: audience.Audience,
+        described: Described,
+        catalogue: Catalogue,
+        offers: Sequence[Offer],
+        tell: Tell,
+    ) -> tuple[audience.Audience, Goods, Numbers]:
+        """Choose what offers name to each member; an offer fits nobody it has nothing to name to.
+
+        Returns
+        -------
+        the audience; the products by kind of offer; what they are worth, (members, offers)
+        """
+        goods: dict[OfferKind, dict[str, tuple[str, ...]]] = {}
+        worth, fits = np.zeros(everybody.fits.shape), everybody.fits.copy()
+        for kind in NAMING:
+            its = np.array([offer.kind == kind for offer in offers])
+            if not its.any():
+                continue
+            tell(f"choosing what to name: {kind}")
+            shown = counter.named(
+                self.settings, described.as_of, kind, described.files.scores,
+                terms=Terms(margin_rate=catalogue.file.margin_rate),
+            )  # fmt: skip
+            goods[kind] = {
+                str(member): tuple(rows["product_id"].astype(str))
+                for member, rows in shown.rows.groupby("member_id", sort=True)
+            }
+            each = shown.worth_cents().reindex(pd.Index(everybody.members)).fillna(0.0)
+            worth[:, its] = each.to_numpy(float)[:, None]
+            fits[:, its] &= np.isin(everybody.members, list(goods[kind]))[:, None]
+        return replace(everybody, fits=fits), goods, worth
 
     def launch(self, campaign_id: str, *, now: datetime) -> Campaign:
         """Launch an approved campaign."""
@@ -205,7 +248,7 @@ class ActionDesk:
         found = self.read_out(campaign_id, now=now)
         return campaigns.close(self.points.database, campaign_id, found.as_json(), now=now), found
 
-    def _terms(self, now: datetime) -> Terms | None:
+    def _terms(self, now: datetime) -> PointsTerms | None:
         try:
             return self.points.rules.terms(now)
         except NotReady:
