@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-uplift bench-scale notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-uplift bench-allocation bench-scale notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ bench-models: setup ## Print every model beside its rivals, forward in time (ONL
 
 bench-uplift: setup ## Judge uplift, policies and the gate on the Hillstrom experiment (HILLSTROM=path)
 	$(BIN)/python -m experiments.bench_uplift $(if $(HILLSTROM),--hillstrom "$(HILLSTROM)") $(if $(ONLY),--only $(ONLY))
+
+bench-allocation: setup ## Time the plan of a hundred thousand members beside the exact program, and a million priced
+	$(BIN)/python -m experiments.bench_allocation
 
 bench-scale: setup ## Time training and its memory on made-up programmes (MEMBERS="2500 25000")
 	$(BIN)/python -m experiments.bench_scale --members $(MEMBERS)
