@@ -28,6 +28,10 @@ HABIT_WINDOW_DAYS = 182
 BOUGHT_LEAST = 30
 
 
+class TooLittleBought(InputRefused):
+    """Of what was named on the earlier day, too little was bought to tell a chance."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What chances turned out to be, after earlier lists.
@@ -66,12 +70,12 @@ class Calibration:
 
         Raises
         ------
-        InputRefused : if too few of them were bought to tell a chance.
+        TooLittleBought : if too few of them were bought to tell a chance.
         """
         pair = ["member_id", "product_id"]
         truth = pd.MultiIndex.from_frame(named[pair]).isin(pd.MultiIndex.from_frame(after[pair]))
         if not _tells(truth):
-            raise InputRefused(
+            raise TooLittleBought(
                 f"Of {len(truth):,} products named then, {int(truth.sum()):,} were bought after; "
                 f"at least {BOUGHT_LEAST} are needed, and one that was not. Nothing was "
                 "calibrated. Take lists of more members, or of an earlier day."

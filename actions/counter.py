@@ -4,6 +4,7 @@ Read from the lake as known at a midnight, like everything that is decided on.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from actions import candidates, cross_sell
 from actions.candidates import Kind
-from actions.chances import Calibration
+from actions.chances import Calibration, TooLittleBought
 from actions.cross_sell import GOODS_COLUMNS, Shown, Terms
 from features import engine, identities, rollups, snapshot
 from features.lake import Lake
@@ -106,7 +107,8 @@ def named(
     Parameters
     ----------
     scores : Parquet file of the day's scores
-    earlier : a day at least a horizon before and its scores, to hold chances against
+    earlier : a day at least a horizon before and its scores, to hold chances against, as
+        `earlier_scores` finds them; where too little was bought of them, chances stay as they are
     complements_too : also what goes with what she has just begun, for an offer that says so. The
         recommender knows that already: measured, it finds less with it and earns no more.
 
@@ -126,9 +128,29 @@ def named(
     nominees = _nominees(settings, as_of, kind, scores, counter, bought, complements_too)
     line = None
     if earlier is not None:
-        line = calibrated(settings, as_of, kind, *earlier, complements_too=complements_too)
+        with suppress(TooLittleBought):
+            line = calibrated(settings, as_of, kind, *earlier, complements_too=complements_too)
+    if line is None:
+        nominees = nominees[nominees["source"] != "complement"]
     gone = returned(settings, as_of)
     return cross_sell.name_products(kind, nominees, counter, bought, gone, terms, line)
+
+
+def earlier_scores(settings: Settings, as_of: date) -> tuple[date, Path] | None:
+    """Return the newest day whose horizon has ended, and its scores; None where there are none.
+
+    Of the scores that `perennial score` keeps in the home, no older than half a year.
+    """
+    newest, oldest = as_of - timedelta(HORIZON_DAYS), as_of - timedelta(PRICE_DAYS)
+    found = [
+        (day, path.name, path)
+        for path in (settings.home / "scores").glob("????-??-??_*.parquet")
+        if oldest <= (day := date.fromisoformat(path.name.partition("_")[0])) <= newest
+    ]
+    if not found:
+        return None
+    day, _, path = max(found)
+    return day, path
 
 
 def calibrated(

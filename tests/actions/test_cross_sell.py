@@ -419,6 +419,42 @@ def test_a_home_names_products_from_its_scores(trained: LittleProgramme, tmp_pat
     assert not named & (bought - old)
 
 
+def test_the_newest_scores_whose_horizon_has_ended_are_found(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path)
+    assert counter.earlier_scores(home, date(2024, 9, 2)) is None
+    (tmp_path / "scores").mkdir()
+    for name in (
+        "2024-09-02_now", "2024-08-06_too-new", "2024-08-05_ended", "2024-07-01_older",
+        "2024-01-01_too-old", "tags-of-2024-08-05_ended",
+    ):  # fmt: skip
+        (tmp_path / "scores" / f"{name}.parquet").touch()
+
+    assert counter.earlier_scores(home, date(2024, 9, 2)) == (
+        date(2024, 8, 5), tmp_path / "scores" / "2024-08-05_ended.parquet",
+    )  # fmt: skip
+
+
+def test_scores_of_which_little_was_bought_leave_chances_as_they_are(
+    trained: LittleProgramme, tmp_path: Path
+) -> None:
+    members = trained.snapshot.products()["member_id"].unique()
+    path, old = tmp_path / "now.parquet", tmp_path / "old.parquet"
+    for where, named in ((path, ["p00", "p07"]), (old, ["unheard"])):
+        pd.DataFrame(
+            {
+                "member_id": members, "explore_products": [named for _ in members],
+                "repeat_products": [[] for _ in members], "next_order_due": [[] for _ in members],
+            }
+        ).to_parquet(where)  # fmt: skip
+    earlier = (AS_OF - timedelta(days=28), old)
+
+    found = counter.named(trained.settings, AS_OF, "cross_sell", path, earlier=earlier)
+
+    alone = counter.named(trained.settings, AS_OF, "cross_sell", path)
+    assert not found.calibrated
+    pd.testing.assert_frame_equal(found.rows, alone.rows)
+
+
 def test_a_day_whose_horizon_has_not_ended_calibrates_nothing(
     trained: LittleProgramme, tmp_path: Path
 ) -> None:
