@@ -13,15 +13,10 @@ from training.models import uplift
 from training.models.boosting import Trees
 from training.models.trial import Trial
 from training.models.uplift import UpliftModel
-from training.models.uplift_learners import Learner, Part, grower
+from training.models.uplift_learners import UPLIFT_TREES, Learner, Part, grower
 
 # With a smaller chance of either, one member would stand for fifty and more.
 CHANCE_LEAST = 0.02
-# Few, small and slow: effects of offers are faint beside what members do anyway.
-LEARNED_TREES = Trees(
-    n_trees=60, learning_rate=0.05, num_leaves=4, min_data_in_leaf=200, feature_fraction=1.0,
-    bagging_fraction=1.0,
-)  # fmt: skip
 # So many who got nothing are kept for each who got the action. Where few are contacted, the others
 # mostly say the same once more, and take the time.
 WITHOUT_FOR_EACH = 4.0
@@ -148,8 +143,8 @@ def learn(
     redeem_rate: float,
     seed: int,
     learner: Learner = "x",
-    splits: int = 2,
-    trees: Trees = LEARNED_TREES,
+    splits: int = 1,
+    trees: Trees = UPLIFT_TREES,
 ) -> ActionModel:
     """Learn an action from what was decided before.
 

@@ -1,8 +1,8 @@
 """Whether what was learned of an action may decide: judged on members it did not learn from.
 
-Before that, the action is drawn at random among those the prior lets it be tried on. What replaces
-it is a rule: contact whoever is expected to bring more than she costs, and more than others could
-have brought with it.
+Before that, the action is drawn at random among those the prior lets it be tried on. What is
+judged is whether its model would have chosen better: as many contacts at most, and those who were
+expected to bring most in place of anybody.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from actions.gate import Verdict, judge
-from actions.learned import LEARNED_TREES, ActionModel, Logged
+from actions.learned import ActionModel, Logged
 from actions.off_policy import Cohort
 from actions.plan import Numbers, Places
 from actions.policy import Costs
 from training.models.boosting import Trees
 from training.models.trial import Trial
-from training.models.uplift_learners import DEPTH, first_half, grower, outcomes_elsewhere
+from training.models.uplift_learners import (
+    DEPTH,
+    UPLIFT_TREES,
+    first_half,
+    grower,
+    outcomes_elsewhere,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,7 @@ class Case:
 
     Attributes
     ----------
-    rule : 1 where it would contact, of shape (n,)
+    rule : 1 where it would contact, as many as were contacted at most, of shape (n,)
     at_random : the chances of doing without and of contacting with which it was logged, (n, 2)
     cohort : what was done, and what came of it
     """
@@ -43,9 +49,7 @@ def case(
     costs: Costs,
     *,
     seed: int,
-    budget_price: float = 0.0,
-    contact_price: float = 0.0,
-    trees: Trees = LEARNED_TREES,
+    trees: Trees = UPLIFT_TREES,
 ) -> Case:
     """Return what a model would have done in a cohort, beside what was done.
 
@@ -54,8 +58,6 @@ def case(
     logged : decisions that taught the model nothing: of a campaign after those it learned from
     costs : of the action alone
     seed : of who is judged on, where more got nothing than are needed, and of halves
-    budget_price, contact_price : what one more unit of money, and one more contact, would bring in
-        a plan by what was learned: the rule spends neither on what brings less
 
     Raises
     ------
@@ -65,12 +67,14 @@ def case(
     few, share, thinned = logged.thinned(action, rng)
     got = few.done == action
     spent = costs.contact[0] * got + costs.redeem[0] * few.redeemed
-    price = budget_price * spent + contact_price * got
-    trial = Trial.of(few.x, got, few.outcome * few.value - spent - price, thinned)
-    profit, spend = model.profit(few.x, few.value, costs)
-    rule = (profit.mean - budget_price * spend.mean)[:, 0] > contact_price
+    trial = Trial.of(few.x, got, few.outcome * few.value - spent, thinned)
+    profit = model.profit(few.x, few.value, costs)[0].mean[:, 0]
+    contacts = round(float(share.sum()))
+    rule = np.zeros(len(few), dtype=np.int64)
+    rule[np.argsort(-profit, kind="stable")[:contacts]] = 1
+    rule[profit <= 0] = 0
     at_random = np.column_stack([1 - share, share])
-    return Case(rule.astype(np.int64), at_random, _cohort(trial, trees, rng, seed))
+    return Case(rule, at_random, _cohort(trial, trees, rng, seed))
 
 
 def verdict(
