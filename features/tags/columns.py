@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from features import table
-from features.points import POINTS
 from features.tags import habits
 from features.tags.goods import MEASURES
 from programme.errors import InputRefused
