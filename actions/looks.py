@@ -41,7 +41,7 @@ def looks(
     horizon = campaign.brief.horizon_days
     rows = outcomes.assigned(decisions.of_campaign(database, campaign.campaign_id))
     passed = min(horizon, (now - campaign.launched_at) // timedelta(days=1))
-    found = []
+    found: list[Look] = []
     with engine.connect(settings) as connection:
         for day in range(1, passed + 1):
             if day % max(1, horizon // LOOKS_MOST) and day != passed:
@@ -51,7 +51,7 @@ def looks(
                 campaign, catalogue,
                 outcomes.measured(
                     connection, settings, programme, database, campaign, catalogue, rows,
-                    until=until, now=now,
+                    until=until, now=now, resolved=bool(found),
                 ),
                 until=until, at=now, complete=day == horizon,
                 counts={"left_alone": 0, "refused": 0}, simulated=False,

@@ -55,12 +55,13 @@ def measured(
     *,
     until: datetime,
     now: datetime,
+    resolved: bool = False,
 ) -> pd.DataFrame:
     """Return `assigned` rows with what each member did until a moment, and what she cost.
 
-    Of whom nothing is known she spent nothing: she stays in her arm.
+    Of whom nothing is known she spent nothing: she stays in her arm. `resolved` as in `outcomes`.
     """
-    facts = outcomes(connection, settings, programme, campaign, until, now)
+    facts = outcomes(connection, settings, programme, campaign, until, now, resolved=resolved)
     sent = _sent(database, campaign.campaign_id, until)
     rows = rows.merge(facts, on="member_id", how="left").fillna(
         {"spend": 0.0, "before": 0.0, "orders": 0, "redemptions": 0}
@@ -100,17 +101,24 @@ def outcomes(
     campaign: Campaign,
     until: datetime,
     now: datetime,
+    *,
+    resolved: bool = False,
 ) -> pd.DataFrame:
     """Return of members what they spent before and since the launch, and what they redeemed.
 
     Who was merged into another member since does what the other does, under both names: both were
     assigned.
+
+    Parameters
+    ----------
+    resolved : whether this connection was asked before, at the same `now`
     """
     assert campaign.launched_at is not None
     lake = Lake(settings)
     manifest = lake.ready()
-    resolve(connection, lake, manifest, coming_midnight(now, programme.timezone),
-            programme.timezone)  # fmt: skip
+    if not resolved:
+        day = coming_midnight(now, programme.timezone)
+        resolve(connection, lake, manifest, day, programme.timezone)
     known, launched, end, first = (
         f"timestamp {engine.text(moment.astimezone(UTC).replace(tzinfo=None))}"
         for moment in (
