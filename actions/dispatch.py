@@ -82,9 +82,9 @@ class Delivered:
     refused: dict[str, int] | None = None
     files: tuple[Path, ...] = ()
 
-    def refuse(self, gate: str) -> None:
-        """Count a refusal."""
-        self.refused = {**(self.refused or {}), gate: (self.refused or {}).get(gate, 0) + 1}
+    def refuse(self, gate: str, members: int) -> None:
+        """Count refusals."""
+        self.refused = {**(self.refused or {}), gate: (self.refused or {}).get(gate, 0) + members}
 
 
 @dataclass(frozen=True)
@@ -156,15 +156,21 @@ class Deliverer:
             gates = guardrails.on_sending(members, offer, guards, history, day)
             wakes = guardrails.quiet_until(guards, now, self.programme.timezone)
             asleep = wakes is not None and offer.channel in CONSENTED
+            closed: dict[str, list[str]] = {}
             for row, gate in zip(rows, gates, strict=True):
                 if gate is not None:
-                    done.refuse(gate)
-                    self._end(row, "refused", gate, now)
-                elif asleep and wakes is not None:
-                    done.later += 1
-                    self._change([row.message_id], due_at=wakes)
-                else:
+                    closed.setdefault(gate, []).append(row.message_id)
+                elif not asleep:
                     ready.append(row)
+            for gate, ids in closed.items():
+                done.refuse(gate, len(ids))
+                self._change(ids, state="refused", why=gate, ended_at=now)
+            if asleep:
+                waiting = [
+                    row.message_id for row, gate in zip(rows, gates, strict=True) if gate is None
+                ]
+                done.later += len(waiting)
+                self._change(waiting, due_at=wakes)
         return ready
 
     # --- sending
