@@ -162,9 +162,9 @@ class Deliverer:
                     closed.setdefault(gate, []).append(row.message_id)
                 elif not asleep:
                     ready.append(row)
-            for gate, ids in closed.items():
-                done.refuse(gate, len(ids))
-                self._change(ids, state="refused", why=gate, ended_at=now)
+            for name, ids in closed.items():
+                done.refuse(name, len(ids))
+                self._change(ids, state="refused", why=name, ended_at=now)
             if asleep:
                 waiting = [
                     row.message_id for row, gate in zip(rows, gates, strict=True) if gate is None
