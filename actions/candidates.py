@@ -11,6 +11,7 @@ Kind = Literal["cross_sell", "replenish"]
 CANDIDATE_COLUMNS = ("member_id", "product_id", "rank", "source", "because", "lift")
 # She has begun with a kind of goods when she bought the first of it in so many days.
 COMPLEMENT_DAYS, COMPLEMENTS_MOST = 60, 5
+MEMBERS_AT_ONCE = 20_000
 
 
 def from_scores(scores: pd.DataFrame, kind: Kind, goods: pd.DataFrame) -> pd.DataFrame:
@@ -73,15 +74,10 @@ def from_complements(
     product_of = best.drop_duplicates("kind").set_index("kind")["product_id"]
     hers = bought.assign(kind=bought["product_id"].map(kinds)).dropna(subset=["kind"])
     first = hers.groupby(["member_id", "kind"])["first_days"].max().reset_index()
-    begun = first[first["first_days"] <= within_days]
-    rows = begun.merge(pairs, left_on="kind", right_on="source")
-    has = pd.MultiIndex.from_frame(first[["member_id", "kind"]])
-    rows = rows[~pd.MultiIndex.from_frame(rows[["member_id", "target"]]).isin(has)]
-    order = ["member_id", "score", "target", "source"]
-    rows = rows.sort_values(order, ascending=[True, False, True, True], kind="stable")
-    rows = rows.drop_duplicates(["member_id", "target"])
-    rows["rank"] = rows.groupby("member_id").cumcount() + 1
-    rows = rows[rows["rank"] <= most]
+    # A part of the members at a time: each has many pairs before the best are kept.
+    part = first.groupby("member_id").ngroup() // MEMBERS_AT_ONCE
+    parts = [_best_pairs(own, pairs, within_days, most) for _, own in first.groupby(part)]
+    rows = pd.concat([_best_pairs(first.head(0), pairs, within_days, most), *parts])
     found = pd.DataFrame(
         {
             "member_id": rows["member_id"].astype(str),
@@ -93,3 +89,18 @@ def from_complements(
         }
     )
     return found.dropna(subset=["product_id"]).reset_index(drop=True)
+
+
+def _best_pairs(
+    first: pd.DataFrame, pairs: pd.DataFrame, within_days: int, most: int
+) -> pd.DataFrame:
+    """Return the pairs of which she has just begun with one and never bought the other."""
+    begun = first[first["first_days"] <= within_days]
+    rows = begun.merge(pairs, left_on="kind", right_on="source")
+    has = pd.MultiIndex.from_frame(first[["member_id", "kind"]])
+    rows = rows[~pd.MultiIndex.from_frame(rows[["member_id", "target"]]).isin(has)]
+    order = ["member_id", "score", "target", "source"]
+    rows = rows.sort_values(order, ascending=[True, False, True, True], kind="stable")
+    rows = rows.drop_duplicates(["member_id", "target"])
+    rows["rank"] = rows.groupby("member_id").cumcount() + 1
+    return rows[rows["rank"] <= most]

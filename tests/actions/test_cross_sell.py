@@ -263,7 +263,9 @@ def test_too_few_purchases_calibrate_nothing() -> None:
         Calibration.fit("cross_sell", made["candidates"], made["bought"], NOTHING)
 
 
-def test_what_goes_with_what_she_began_is_the_best_taken_up_of_its_kind() -> None:
+def test_what_goes_with_what_she_began_is_the_best_taken_up_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bought = pd.DataFrame(
         {
             "member_id": ["her", "a", "b", "c", "c", "d"],
@@ -278,7 +280,9 @@ def test_what_goes_with_what_she_began_is_the_best_taken_up_of_its_kind() -> Non
     )
 
     found = candidates.from_complements(pairs, bought, kinds)
+    monkeypatch.setattr(candidates, "MEMBERS_AT_ONCE", 1)
 
+    pd.testing.assert_frame_equal(found, candidates.from_complements(pairs, bought, kinds))
     assert found.to_dict("records") == [
         {"member_id": who, "product_id": "arabica", "rank": 1, "source": "complement",
          "because": "machines", "lift": 2.5}
