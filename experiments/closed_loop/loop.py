@@ -42,16 +42,17 @@ class Design:
 
     Attributes
     ----------
-    explore, explore_known : share explored until every action is promoted, and from then on
+    explore, explore_known : share explored from when the first action is promoted, half of it a
+        cycle later and so on; and once every action is
     control, control_known : share withheld, likewise
     cycles_kept : how many of the last cycles are learned from
     solved : members the plan's prices are found on
     """
 
     explore: float = 0.5
-    explore_known: float = 0.03
-    control: float = 0.05
-    control_known: float = 0.05
+    explore_known: float = 0.05
+    control: float = 0.1
+    control_known: float = 0.1
     learner: Learner = "x"
     splits: int = 2
     trees: Trees = LOOP_TREES
@@ -105,6 +106,7 @@ class Programme:
         self.logs: list[Logged] = []
         self.candidates: dict[int, ActionModel] = {}
         self.promoted: set[int] = set()
+        self.first_planned = 0
         self.cases: dict[int, list[Case]] = {}
         actions = recipe.action
         self.costs = Costs(
@@ -149,7 +151,8 @@ class Programme:
         if not self.promoted:
             return 1.0, design.control
         if len(self.promoted) < len(self.recipe.action):
-            return design.explore, design.control
+            explore = design.explore / 2 ** (self.world.cycle - self.first_planned)
+            return max(explore, design.explore_known), design.control
         return design.explore_known, design.control_known
 
     def _figures(self, drawing: Drawing, policy: Policy) -> Cycle:
@@ -198,6 +201,8 @@ class Programme:
         if not waiting:
             return []
         verdicts = {place: self._verdict(log, place) for place in waiting}
+        if not self.promoted:
+            self.first_planned = self.world.cycle
         self.promoted |= {place for place, verdict in verdicts.items() if verdict.promoted}
         return [verdict.reason for verdict in verdicts.values()]
 
