@@ -169,8 +169,8 @@ def test_a_built_bento_imports_its_service_without_this_repository(tmp_path: Pat
     )
     (contents,) = (tmp_path / "bentos").glob("*/*/src")
     module = TOOL["bentoml"]["build"]["service"].partition(":")[0]
-    # The service imports the models only once it serves: ask for them as it would.
-    modules = f"{module},training.champions"
+    # The service imports models and campaigns only once it serves: ask for them as it would.
+    modules = f"{module},training.champions,serving.action_desk"
 
     imported = subprocess.run(
         [sys.executable, "-c", IMPORT_FROM_BENTO, str(REPOSITORY), modules, *PACKAGES],
