@@ -201,6 +201,7 @@ class ActionDesk:
             shown = counter.named(
                 self.settings, described.as_of, kind, described.files.scores,
                 terms=Terms(margin_rate=catalogue.file.margin_rate),
+                earlier=counter.earlier_scores(self.settings, described.as_of),
             )  # fmt: skip
             goods[kind] = {
                 str(member): tuple(rows["product_id"].astype(str))
