@@ -42,17 +42,17 @@ class Design:
 
     Attributes
     ----------
-    explore, explore_known : share explored from when the first action is promoted, half of it a
-        cycle later and so on; and once every action is
-    control, control_known : share withheld, likewise
+    explore, explore_least : share explored while some offers are promoted and others wait; once
+        none waits half of it, and so on every cycle down to the least. Before any is promoted,
+        all is explored
+    control : share withheld
     cycles_kept : how many of the last cycles are learned from
     solved : members the plan's prices are found on
     """
 
     explore: float = 0.5
-    explore_known: float = 0.05
+    explore_least: float = 0.05
     control: float = 0.1
-    control_known: float = 0.1
     learner: Learner = "x"
     splits: int = 2
     trees: Trees = LOOP_TREES
@@ -106,7 +106,7 @@ class Programme:
         self.logs: list[Logged] = []
         self.candidates: dict[int, ActionModel] = {}
         self.promoted: set[int] = set()
-        self.first_planned = 0
+        self.first_known = 0
         self.cases: dict[int, list[Case]] = {}
         actions = recipe.action
         self.costs = Costs(
@@ -146,14 +146,14 @@ class Programme:
         return np.random.default_rng([self.seed, 4, number])
 
     def _shares(self) -> tuple[float, float]:
-        """Return the shares explored and withheld: all, some, or few, by what is known."""
+        """Return the shares explored and withheld: all, then half, then ever less."""
         design = self.design
         if not self.promoted:
             return 1.0, design.control
         if len(self.promoted) < len(self.recipe.action):
-            explore = design.explore / 2 ** (self.world.cycle - self.first_planned)
-            return max(explore, design.explore_known), design.control
-        return design.explore_known, design.control_known
+            return design.explore, design.control
+        explore = design.explore / 2 ** (1 + self.world.cycle - self.first_known)
+        return max(explore, design.explore_least), design.control
 
     def _figures(self, drawing: Drawing, policy: Policy) -> Cycle:
         world = self.world
@@ -201,9 +201,9 @@ class Programme:
         if not waiting:
             return []
         verdicts = {place: self._verdict(log, place) for place in waiting}
-        if not self.promoted:
-            self.first_planned = self.world.cycle
         self.promoted |= {place for place, verdict in verdicts.items() if verdict.promoted}
+        if len(self.promoted) == len(self.recipe.action):
+            self.first_known = self.world.cycle
         return [verdict.reason for verdict in verdicts.values()]
 
     def _verdict(self, log: Logged, place: int) -> Verdict:
