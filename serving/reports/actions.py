@@ -17,6 +17,7 @@ from actions.readout import OFFER_LEAST, ReadOut
 from actions.tables import MESSAGES
 from programme.database import Database
 from programme.words import label, money
+from serving.trigger_run import Fired
 
 
 def show_offers(console: Console, catalogue: Catalogue, currency: str) -> None:
@@ -101,14 +102,16 @@ def _show_scarce(console: Console, facts: dict[str, Any], currency: str) -> None
     table.add_column("")
     for heading in ("there is", "used", "one more brings"):
         table.add_column(heading, justify="right")
+    planned = any(one["learned"] for one in facts["offers"])
     for name, there_is in facts["capacity"].items():
         price = facts["prices"].get(name, 0.0)
         is_money = name == "budget"
+        brings = f"{price:.2f} for each {currency} more" if is_money else money(price, currency)
         table.add_row(
             name,
             money(there_is, currency) if is_money else f"{there_is:,.0f}",
             money(facts["used"][name], currency) if is_money else f"{facts['used'][name]:,.0f}",
-            f"{price:.2f} for each {currency} more" if is_money else money(price, currency),
+            brings if planned else "not known before an effect was measured",
         )
     console.print(table)
 
@@ -278,6 +281,25 @@ def show_why(console: Console, told: Sequence[Told], currency: str, language: st
         models = one.facts.get("models", {})
         if models:
             console.print(f"scores: {models.get('scores', '')}", markup=False, soft_wrap=True)
+
+
+def show_fired(console: Console, done: Sequence[Fired]) -> None:
+    """Print what each trigger did."""
+    if not done:
+        console.print("no triggers are declared", markup=False)
+    for one in done:
+        if one.again:
+            said = "ran today already; nothing was done"
+        elif one.campaign_id is None:
+            said = "fired for nobody new"
+        else:
+            said = (
+                f"fired for {one.fired:,}: {one.contacted:,} contacted, {one.control:,} held back, "
+                f"{one.refused:,} refused or left alone"
+                + (f", {one.over:,} beyond the day's most" if one.over else "")
+                + f"; campaign {one.campaign_id}"
+            )
+        console.print(f"{one.trigger}: {said}", markup=False)
 
 
 def why_json(told: Sequence[Told]) -> list[dict[str, Any]]:
