@@ -157,6 +157,55 @@ def deliver(at: AtOption = None, home: HomeOption = None) -> None:
     show_delivered(console, done)
 
 
+@app.command(epilog="Example, for a cron after deliver: perennial act feed")
+def feed(
+    everything: Annotated[
+        bool, typer.Option("--all", help="From the beginning; what is known changes nothing.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Bring what was sent into the lake, where features read it as contacts."""
+    from features.ingest import ingest
+    from loyalty.intake import remember
+    from serving.contacts_feed import FEED, ContactsFeed
+    from serving.reports.terminal import show_ingested
+
+    now = datetime.now(UTC)
+    with _desk(home) as desk, ends_on_request(), progress("feed") as tell:
+        database = desk.points.database
+        source = (
+            ContactsFeed(database, until=now)
+            if everything
+            else ContactsFeed.since_last(database, now)
+        )
+        done = None if source.is_empty else ingest(source, desk.settings, now, tell)
+        remember(database, FEED, now.isoformat())
+    if done is None:
+        console.print("nothing was sent since the last time", markup=False)
+        return
+    show_ingested(console, done)
+
+
+@app.command(epilog="Example, for a nightly cron: perennial act trigger; perennial act deliver")
+def trigger(
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="Day whose midnight ends the past (YYYY-MM-DD)."),
+    ] = None,
+    at: AtOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Launch today's campaigns of the triggers in the home's triggers.toml, each once a day."""
+    from programme.calendar import parse_day
+    from serving.action_desk import moment
+    from serving.reports.actions import show_fired
+    from serving.trigger_run import run
+
+    with _desk(home) as desk, ends_on_request(), progress("trigger") as tell:
+        done = run(desk, as_of=parse_day(as_of) if as_of else None, now=moment(at), tell=tell)
+    show_fired(console, done)
+
+
 @app.command("read", epilog="Example: perennial act read autumn-2026 --json")
 def read_out(
     campaign: CampaignArgument, at: AtOption = None, as_json: JsonOption = False,

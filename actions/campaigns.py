@@ -17,6 +17,20 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from actions import brief, decisions, offers, proposals
 from actions.brief import Asked, Brief
 from actions.decisions import CONTACTED, Decision
+from actions.errors import (
+    ActionRefused,
+    AlreadyBegun,
+    CatalogueConflict,
+    NamespaceTaken,
+    Nobody,
+    NotApproved,
+    NotLaunched,
+    NotProposed,
+    OfferOver,
+    OtherFile,
+    Overtaken,
+    UnknownCampaign,
+)
 from actions.offers import Catalogue
 from actions.tables import CAMPAIGNS, CATALOGUES, MESSAGES
 from programme.calendar import local_date
@@ -27,6 +41,10 @@ from programme.settings import Programme
 
 State = Literal["proposed", "approved", "launched", "closed"]
 ROWS_AT_ONCE = 10_000
+_OUT_OF_TURN: dict[str, type[ActionRefused]] = {
+    "proposed again": AlreadyBegun, "approved": NotProposed, "launched": NotApproved,
+    "closed": NotLaunched,
+}  # fmt: skip
 APPROVER_LENGTH_MAX = 100
 # Any number that no other program on the server is likely to lock.
 _LOCK = 7_302_711_206_116
@@ -79,7 +97,7 @@ def adopt(database: Database, catalogue: Catalogue, *, now: datetime) -> bool:
                 continue
             if row.text == catalogue.text:
                 return False
-            raise InputRefused(
+            raise CatalogueConflict(
                 f"The catalogue {catalogue.version} was adopted with other content. Nothing was "
                 "changed: decisions name that version. Give the new offers a new version."
             )
@@ -135,7 +153,7 @@ def propose(
     _refuse_begun(database, campaign_id)
     contacted, digest = proposals.write(decided, home, campaign_id)
     if not contacted:
-        raise InputRefused(
+        raise Nobody(
             f"Campaign {campaign_id} would contact nobody: {_why_nobody(facts)}. Nothing was "
             "proposed. Widen what its offers ask for, or choose others."
         )
@@ -146,8 +164,8 @@ def propose(
     }  # fmt: skip
 
     def work(connection: Connection) -> None:
-        _lock(connection)
-        state = _state(connection, campaign_id)
+        lock(connection)
+        state = state_of(connection, campaign_id)
         _require(campaign_id, state, (None, "proposed"), "proposed again")
         connection.execute(delete(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign_id))
         connection.execute(insert(CAMPAIGNS).values(row))
@@ -174,8 +192,8 @@ def approve(database: Database, campaign_id: str, *, by: str, now: datetime) -> 
         )
 
     def work(connection: Connection) -> None:
-        _lock(connection)
-        state = _state(connection, campaign_id)
+        lock(connection)
+        state = state_of(connection, campaign_id)
         if state == "approved":
             return
         _require(campaign_id, state, ("proposed",), "approved")
@@ -207,14 +225,14 @@ def launch(
     _refuse_over(campaign, catalogue, day)
     path = proposals.path_of(home, campaign_id, campaign.proposal)
     if not path.exists() or sha256_of(path) != campaign.proposal:
-        raise InputRefused(
+        raise OtherFile(
             f"{path} is not the file that was approved. Nothing was launched. Propose the "
             "campaign again, and look at it before you approve it."
         )
 
     def work(connection: Connection) -> None:
-        _lock(connection)
-        state = _state(connection, campaign_id)
+        lock(connection)
+        state = state_of(connection, campaign_id)
         if state == "launched":
             return
         _require(campaign_id, state, ("approved",), "launched")
@@ -242,8 +260,8 @@ def close(
     """
 
     def work(connection: Connection) -> None:
-        _lock(connection)
-        state = _state(connection, campaign_id)
+        lock(connection)
+        state = state_of(connection, campaign_id)
         if state == "closed":
             return
         _require(campaign_id, state, ("launched",), "closed")
@@ -276,7 +294,7 @@ def get(database: Database, campaign_id: str) -> Campaign:
             select(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign_id)
         ).first()
     if row is None:
-        raise InputRefused(
+        raise UnknownCampaign(
             f"There is no campaign {campaign_id[:40]!r}. Nothing was done. perennial act list "
             "shows those there are."
         )
@@ -347,13 +365,15 @@ def message(
 
 def _refuse_begun(database: Database, campaign_id: str) -> None:
     with database.read() as connection:
-        _require(campaign_id, _state(connection, campaign_id), (None, "proposed"), "proposed again")
+        _require(
+            campaign_id, state_of(connection, campaign_id), (None, "proposed"), "proposed again"
+        )
 
 
 def _refuse_over(campaign: Campaign, catalogue: Catalogue, day: date) -> None:
     for offer in campaign.brief.chosen(catalogue):
         if not offer.holds_on(day):
-            raise InputRefused(
+            raise OfferOver(
                 f"Offer {offer.id} holds from {offer.first_day or 'the beginning'} to "
                 f"{offer.last_day or 'the end of days'}, and it is {day}. Nothing was launched. "
                 "Adopt a catalogue in which it holds, and propose the campaign again."
@@ -371,13 +391,13 @@ def _refuse_overtaken(connection: Connection, campaign: Campaign) -> None:
     for row in rows:
         other = brief.read(row.text).brief.namespace
         if row.state == "launched" and space and other and space.meets(other):
-            raise InputRefused(
+            raise NamespaceTaken(
                 f"Campaign {row.campaign_id} holds buckets {other.first} to {other.end} of the "
                 f"namespace {other.name!r}, and {campaign.campaign_id} asks for {space.first} to "
                 f"{space.end}. Nothing was launched. Close that one, or give this one others."
             )
         if row.launched_at > campaign.proposed_at:
-            raise InputRefused(
+            raise Overtaken(
                 f"Campaign {row.campaign_id} was launched after {campaign.campaign_id} was "
                 "proposed, and may have contacted the same members. Nothing was launched. "
                 "Propose it again."
@@ -390,11 +410,11 @@ def _require(
     if state in allowed:
         return
     if state is None:
-        raise InputRefused(
+        raise UnknownCampaign(
             f"There is no campaign {campaign_id[:40]!r}. Nothing was done. perennial act list "
             "shows those there are."
         )
-    raise InputRefused(
+    raise _OUT_OF_TURN[wish](
         f"Campaign {campaign_id} is {state}: it cannot be {wish}. Nothing was changed. A campaign "
         "is proposed, approved, launched and closed, in that order."
     )
@@ -411,13 +431,14 @@ def _why_nobody(facts: dict[str, Any]) -> str:
 # --- the row
 
 
-def _lock(connection: Connection) -> None:
+def lock(connection: Connection) -> None:
     """Let no other campaign change state meanwhile; SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"select pg_advisory_xact_lock({_LOCK})"))
 
 
-def _state(connection: Connection, campaign_id: str) -> State | None:
+def state_of(connection: Connection, campaign_id: str) -> State | None:
+    """Return how far a campaign has come; None: there is none of that id."""
     found = connection.execute(
         select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.campaign_id == campaign_id)
     ).scalar()

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
+from actions.errors import NothingDecided
 from actions.tables import CAMPAIGNS, DECISIONS, MESSAGES
 from programme.database import Database
-from programme.errors import InputRefused
 
 # treated: contacted as planned; explored: contacted with an offer drawn at random; control: would
 # have been contacted; left_alone: nothing was worth it, or nothing was left; refused: by gates.
@@ -134,7 +134,7 @@ def of_member(database: Database, member_id: str, *, limit: int = 20) -> list[To
     with database.read() as connection:
         rows = connection.execute(sought).all()
     if not rows:
-        raise InputRefused(
+        raise NothingDecided(
             f"Nothing was ever decided about a member {member_id[:64]!r}. Nothing is shown. "
             "Decisions are made when a campaign is launched: perennial act launch CAMPAIGN."
         )
@@ -153,6 +153,18 @@ def of_campaign(database: Database, campaign_id: str) -> list[Decision]:
     )
     with database.read() as connection:
         return [_decision(row) for row in connection.execute(sought)]
+
+
+def page(
+    database: Database, campaign_id: str, *, after: str | None = None, limit: int
+) -> list[Decision]:
+    """Return some decisions of a campaign, by member, from the one after a member on."""
+    sought = select(DECISIONS).where(DECISIONS.c.campaign_id == campaign_id)
+    if after is not None:
+        sought = sought.where(DECISIONS.c.member_id > after)
+    with database.read() as connection:
+        rows = connection.execute(sought.order_by(DECISIONS.c.member_id).limit(limit))
+        return [_decision(row) for row in rows]
 
 
 def considered(detail: str) -> tuple[Scored, ...]:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from actions.errors import UnknownOffer
 from features.points import POINTS
 from features.tags import columns
 from features.tags.comparison import Compare
@@ -226,7 +227,7 @@ class Catalogue:
         for offer in self.offers:
             if offer.id == offer_id:
                 return offer
-        raise InputRefused(
+        raise UnknownOffer(
             f"The catalogue {self.version} has no offer {offer_id[:64]!r}. Nothing was done. It "
             f"has: {', '.join(offer.id for offer in self.offers)[:1000]}."
         )

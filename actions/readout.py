@@ -22,12 +22,12 @@ from actions.effects import (
     return_on_cost,
     sample_ratio,
 )
+from actions.errors import NotLaunched
 from actions.offers import Catalogue
 from actions.outcomes import assigned, is_simulated, measured
 from actions.outcomes import outcomes as outcomes
 from features import engine
 from programme.database import Database
-from programme.errors import InputRefused
 from programme.settings import Programme, Settings
 
 # In a smaller arm the mean of spend is too far from normal for an interval to mean what it says.
@@ -151,7 +151,7 @@ def read_out(
     InputRefused : if it was not launched, or an arm has fewer than two members.
     """
     if campaign.launched_at is None:
-        raise InputRefused(
+        raise NotLaunched(
             f"Campaign {campaign.campaign_id} is {campaign.state}: nobody was contacted, and "
             "there is nothing to read out. Launch it first."
         )

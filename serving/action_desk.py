@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from actions.campaigns import Campaign
 from actions.candidates import Kind
 from actions.cross_sell import Terms
 from actions.dispatch import Delivered, Deliverer
+from actions.errors import Nobody
 from actions.offers import Catalogue, Offer, OfferKind
 from actions.plan import Numbers
 from actions.planner import Goods, Proposal
@@ -61,9 +63,16 @@ class Described:
 class ActionDesk:
     """One programme's campaigns."""
 
-    def __init__(self, settings: Settings, points: PointsDesk) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings | None, points: PointsDesk) -> None:
+        self._settings = settings
         self.points = points
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings; read at first use where none were given."""
+        if self._settings is None:
+            self._settings = Settings.load()
+        return self._settings
 
     @property
     def catalogue(self) -> Catalogue:
@@ -108,6 +117,30 @@ class ActionDesk:
         ----------
         described : the members, where they were described before; `as_of` is not asked then
         """
+        asked.brief.chosen(self.catalogue)  # refused before anybody is described
+        described = described or self.describe(as_of, tell)
+        made, facts = self.work_out(asked, described, now=now, tell=tell)
+        campaign = campaigns.propose(
+            self.points.database, self.settings.home, asked, made.catalogue, made.decisions(),
+            facts, as_of=described.as_of, now=now,
+        )  # fmt: skip
+        return campaign, made
+
+    def work_out(
+        self,
+        asked: Asked,
+        described: Described,
+        *,
+        now: datetime,
+        tell: Tell,
+        only: "np.ndarray[tuple[int], np.dtype[np.str_]] | None" = None,
+    ) -> tuple[Proposal, dict[str, Any]]:
+        """Work out what a campaign would do, and what its plan says; nothing is kept.
+
+        Parameters
+        ----------
+        only : the members it is about; None: everybody
+        """
         catalogue, database = self.catalogue, self.points.database
         offers = asked.brief.chosen(catalogue)
         if any(offer.points for offer in offers) and self._terms(now) is None:
@@ -115,12 +148,13 @@ class ActionDesk:
                 "An offer gives points, and no rules of points hold. Nothing was proposed. Adopt "
                 "some first: perennial points rules my-rules.toml"
             )
-        described = described or self.describe(as_of, tell)
         tell("asking who fits which offer")
         everybody = audience.read(self.settings, described.as_of, described.files, offers)
         rows = planner.open_to(asked.brief, everybody.members)
+        if only is not None:
+            rows = rows[np.isin(everybody.members[rows], only)]
         if not len(rows):
-            raise InputRefused(
+            raise Nobody(
                 f"Campaign {asked.brief.campaign} is open to none of "
                 f"{len(everybody.members):,} members. Nothing was proposed. Widen its coverage "
                 "or its namespace."
@@ -147,11 +181,7 @@ class ActionDesk:
         facts = made.facts(
             models=dict(described.models), **_spread(everybody, catalogue, np.asarray(rows))
         )
-        campaign = campaigns.propose(
-            database, self.settings.home, asked, catalogue, made.decisions(), facts,
-            as_of=described.as_of, now=now,
-        )  # fmt: skip
-        return campaign, made
+        return made, facts
 
     def _with_reasons(
         self,

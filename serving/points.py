@@ -23,6 +23,11 @@ class PointsDesk:
         self._rulebook: Rulebook | None = None
 
     @property
+    def settings(self) -> Settings | None:
+        """Return the settings it was made with; None: those of the process."""
+        return self._settings
+
+    @property
     def database(self) -> Database:
         """Return the database, its tables up to date.
 

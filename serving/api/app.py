@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from programme import words
-from serving.api import language, loyalty, problems
+from serving.action_desk import ActionDesk
+from serving.api import actions, language, loyalty, problems
 from serving.api.answers import Speaker
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
@@ -34,7 +35,7 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
     api = FastAPI(
         title="Perennial",
         version="1",
-        description="Member intelligence: scores with their reasons; points and tiers.",
+        description="Member intelligence: scores with their reasons; points and tiers; campaigns.",
         openapi_url=OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
@@ -59,6 +60,7 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
         return Speaker(spoken, programme.currency).answer(made)
 
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
+    api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     return api
 

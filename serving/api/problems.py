@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from actions.errors import ActionRefused
 from loyalty.errors import PostingRefused
 from programme.database import Busy, StorageFailed
 from programme.errors import InputRefused, NotReady
@@ -57,6 +58,44 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "not_reversible": (
         409, "The posting stands, or less of it is left than would be taken back. Nothing was "
         "posted.",
+    ),
+}  # fmt: skip
+# What campaigns refuse, likewise.
+ACTION_REFUSALS: Mapping[str, tuple[int, str]] = {
+    "unknown_campaign": (404, "There is no such campaign. GET /v1/campaigns lists them."),
+    "unknown_offer": (
+        422, "The catalogue has no such offer. Nothing was done. GET /v1/offers lists them.",
+    ),
+    "nothing_decided": (404, "No campaign ever decided anything about this member."),
+    "already_begun": (409, "It was approved already. Nothing was proposed. Choose another id."),
+    "not_proposed": (409, "It is no longer a proposal. Nothing was approved."),
+    "not_approved": (409, "Nobody has approved it. Nothing was launched. Approve it first."),
+    "not_launched": (409, "It was not launched: nobody was contacted. Launch it first."),
+    "nobody": (
+        409, "It would contact nobody. Nothing was proposed. Widen what its offers ask for, or "
+        "choose others.",
+    ),
+    "offer_over": (
+        409, "One of its offers does not hold today. Nothing was launched. Adopt offers that do, "
+        "and propose it again.",
+    ),
+    "other_file": (
+        409, "The proposal's file is not the approved one. Nothing was launched. Propose it again.",
+    ),
+    "namespace_taken": (
+        409, "A running campaign holds some of its members. Nothing was launched. Close that one, "
+        "or give this one others.",
+    ),
+    "overtaken": (
+        409, "Another campaign was launched since it was proposed, and may have contacted the "
+        "same members. Nothing was launched. Propose it again.",
+    ),
+    "catalogue_conflict": (
+        409, "That version was adopted with other content. Nothing was changed. Give the new "
+        "offers a new version.",
+    ),
+    "key_reused": (
+        409, "The same key came before with other content. Nothing was done. Use a new one.",
     ),
 }  # fmt: skip
 
@@ -123,6 +162,9 @@ def from_refusal(_: Request, error: Exception) -> Response:
     """Answer for an error of ours that a caller may read."""
     if isinstance(error, PostingRefused):
         status, detail = REFUSALS[error.code]
+        return problem(status, detail, code=error.code)
+    if isinstance(error, ActionRefused):
+        status, detail = ACTION_REFUSALS[error.code]
         return problem(status, detail, code=error.code)
     if isinstance(error, Busy | StorageFailed):
         logger.error("%s", error)  # the driver's words are for the log
