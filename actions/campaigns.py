@@ -236,7 +236,7 @@ def launch(
         if state == "launched":
             return
         _require(campaign_id, state, ("approved",), "launched")
-        _refuse_overtaken(connection, campaign)
+        _refuse_overtaken(connection, campaign, path)
         decisions.log(connection, proposals.read(path, campaign_id), decided_at=now)
         _post(connection, path, campaign, catalogue, day=day, now=now)
         connection.execute(
@@ -380,8 +380,8 @@ def _refuse_over(campaign: Campaign, catalogue: Catalogue, day: date) -> None:
             )
 
 
-def _refuse_overtaken(connection: Connection, campaign: Campaign) -> None:
-    """Refuse a campaign whose members another one holds, or may have contacted since."""
+def _refuse_overtaken(connection: Connection, campaign: Campaign, path: Path) -> None:
+    """Refuse a campaign whose members another one holds, or has contacted since."""
     rows = connection.execute(
         select(CAMPAIGNS.c.campaign_id, CAMPAIGNS.c.text, CAMPAIGNS.c.launched_at,
                CAMPAIGNS.c.state)
@@ -396,12 +396,24 @@ def _refuse_overtaken(connection: Connection, campaign: Campaign) -> None:
                 f"namespace {other.name!r}, and {campaign.campaign_id} asks for {space.first} to "
                 f"{space.end}. Nothing was launched. Close that one, or give this one others."
             )
-        if row.launched_at > campaign.proposed_at:
-            raise Overtaken(
-                f"Campaign {row.campaign_id} was launched after {campaign.campaign_id} was "
-                "proposed, and may have contacted the same members. Nothing was launched. "
-                "Propose it again."
-            )
+    since = [row.campaign_id for row in rows if row.launched_at > campaign.proposed_at]
+    if not since:
+        return
+    # Caps, cool-downs and stocks were counted without them.
+    theirs = set(
+        connection.execute(
+            select(MESSAGES.c.member_id).where(MESSAGES.c.campaign_id.in_(since))
+        ).scalars()
+    )
+    both = sum(
+        one.arm in CONTACTED and one.member_id in theirs
+        for one in proposals.read(path, campaign.campaign_id)
+    )
+    if both:
+        raise Overtaken(
+            f"Campaign {since[0]} was launched after {campaign.campaign_id} was proposed, and "
+            f"{both:,} members are contacted by both. Nothing was launched. Propose it again."
+        )
 
 
 def _require(

@@ -152,8 +152,21 @@ def test_a_proposal_that_another_launch_overtook_is_made_anew(
         campaigns.approve(database, name, by="Ada", now=NOW)
     campaigns.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
 
-    with pytest.raises(InputRefused, match="one was launched after two was proposed"):
+    with pytest.raises(InputRefused, match="one was launched after two was proposed, and 3 memb"):
         campaigns.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
+
+
+def test_a_launch_that_reached_nobody_else_overtakes_nothing(
+    database: Database, settings: Settings, shop: Programme
+) -> None:
+    made.propose(database, settings, shop, "one", of=[made.decision("one", "m9", "voucher")])
+    made.propose(database, settings, shop, "two")
+    for name in ("one", "two"):
+        campaigns.approve(database, name, by="Ada", now=NOW)
+    campaigns.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
+
+    found = campaigns.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
+    assert found.state == "launched"
 
 
 def test_a_catalogue_keeps_its_name_and_its_content(database: Database, shop: Programme) -> None:
