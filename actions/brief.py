@@ -47,7 +47,9 @@ class Brief(_Section):
 
     Attributes
     ----------
-    campaign : its id; the salt of who is drawn into which arm
+    campaign : its id
+    grows : id of an earlier campaign that this one opens to more members: whoever was covered by
+        that one is covered, and in the same arm; None: it draws anew
     offers : ids of the catalogue
     budget : units of currency for contacts and redemptions together, as expected; None: no end
     capacity : messages by channel
@@ -58,6 +60,7 @@ class Brief(_Section):
     """
 
     campaign: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+    grows: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")] | None = None
     name: Annotated[str, Field(min_length=1, max_length=200)] = ""
     offers: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     budget: Annotated[Decimal, Field(gt=0, le=10**10, allow_inf_nan=False)] | None = None
@@ -79,6 +82,11 @@ class Brief(_Section):
         if repeated := sorted({one for one in self.offers if self.offers.count(one) > 1}):
             raise ValueError(f"offer {repeated[0]} is named twice")
         return self
+
+    @property
+    def salt(self) -> str:
+        """Return the salt of who is covered and who is in which arm."""
+        return self.grows or self.campaign
 
     def chosen(self, catalogue: Catalogue) -> tuple[Offer, ...]:
         """Return the offers it names.

@@ -437,7 +437,11 @@ def _why_nobody(facts: dict[str, Any]) -> str:
     if not refused:
         return "no offer is worth what it costs"
     most = sorted(refused.items(), key=lambda pair: -pair[1])[:3]
-    return "of members and offers, " + ", ".join(f"{count:,} {gate}" for gate, count in most)
+    said = "of members and offers, " + ", ".join(f"{count:,} {gate}" for gate, count in most)
+    if most[0][0] == "no_consent":
+        said += " (ingest consents; or, where they are kept elsewhere, let the catalogue's guards "
+        said += 'say without_consent = "allow")'
+    return said
 
 
 # --- the row

@@ -237,7 +237,7 @@ def propose(
     explore_share = brief.explore_share if any(expected.learned) else 1.0
     drawing = decide(
         profits, resources_of(brief, catalogue, offers, expected.costs, gone),
-        audience.members[rows].tolist(), salt=brief.campaign, explore_share=explore_share,
+        audience.members[rows].tolist(), salt=brief.salt, explore_share=explore_share,
         control_share=brief.control_share, rng=np.random.default_rng(seed),
     )  # fmt: skip
     return Proposal(
@@ -267,7 +267,7 @@ def _granted(
     resources = resources_of(brief, catalogue, offers, expected.costs, gone)
     drawing = draw(
         planned, free, resources, audience.members[rows].tolist(),
-        salt=brief.campaign, explore_share=0.0, control_share=0.0,
+        salt=brief.salt, explore_share=0.0, control_share=0.0,
     )  # fmt: skip
     return Proposal(brief, catalogue, offers, audience, rows, codes, expected, drawing, gone, {})
 
@@ -276,7 +276,7 @@ def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:
     """Return the places of members a campaign is open to: its coverage, and its namespace."""
     limit, space = buckets_of(brief.coverage), brief.namespace
     open_ = [
-        bucket(f"{brief.campaign}/coverage", member) < limit
+        bucket(f"{brief.salt}/coverage", member) < limit
         and (space is None or is_in_range(space.name, member, space.first, space.end))
         for member in members.tolist()
     ]

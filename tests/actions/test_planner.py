@@ -186,6 +186,30 @@ def test_profits_that_are_no_numbers_are_refused(catalogue: Catalogue) -> None:
         propose(catalogue, of=expected(3, profits=profits))
 
 
+def test_a_campaign_that_grows_keeps_members_in_their_arms(catalogue: Catalogue) -> None:
+    members, offers_of_all = audience().members, expected(3, learned=False)
+    found: dict[str, str] = {}
+    for name, share, grows in (("one", 0.3, None), ("two", 0.8, "one"), ("three", 1.0, "one")):
+        its = asked(name).model_copy(update={"coverage": share, "grows": grows})
+        rows = planner.open_to(its, members)
+        assert set(found) <= set(members[rows].tolist())
+        made = planner.propose(
+            its, catalogue, audience(), rows, np.zeros((len(rows), 3), np.int8),
+            Expected(**{**vars(offers_of_all), "profits": offers_of_all.profits[rows],
+                        "errors": offers_of_all.errors[rows], "worth": offers_of_all.worth[rows],
+                        "harmed": offers_of_all.harmed[rows], "value": offers_of_all.value[rows]}),
+            seed=1,
+        )  # fmt: skip
+        now = {one.member_id: one.arm for one in made.decisions()}
+        for member, arm in found.items():
+            # Somebody may be left alone now or then; nobody changes sides.
+            told = {one for one in (arm, now[member]) if one not in ("left_alone", "refused")}
+            sides = {one == "control" for one in told}
+            assert len(sides) <= 1
+        found |= now
+    assert len(found) == MEMBERS
+
+
 def test_coverage_only_ever_adds_members(catalogue: Catalogue) -> None:
     members = audience().members
     before: set[int] = set()
