@@ -13,6 +13,7 @@ from loyalty.errors import Malformed, OutsideLimits
 from loyalty.lasting import Lasting
 from loyalty.tables import MEMBER_ID_LENGTH_MAX, POSTING_ID_LENGTH_MAX
 from loyalty.terms import Terms
+from programme.calendar import local_date
 
 # Ids we make ourselves hold a "#", so that no caller's id can be one of them.
 _POSTING_ID = re.compile(rf'[!-"$-~]{{1,{POSTING_ID_LENGTH_MAX}}}')
@@ -161,6 +162,14 @@ def check_limits(request: Request, terms: Terms, now: datetime) -> None:
             f"{latest} is accepted. Nothing was posted. Correct the date, or the limits of the "
             "rules."
         )
+    closed = limits.closed_through
+    if closed is not None and moment is not None:
+        day = local_date(moment, terms.timezone)
+        if day <= closed:
+            raise OutsideLimits(
+                f"{what} is of {day}, and the books are closed through {closed}. Nothing was "
+                "posted. Post it with a day that is open, and say in its reason what it is for."
+            )
 
 
 def check_member(member_id: str) -> None:

@@ -105,6 +105,7 @@ def adopt(database: Database, programme: Programme, rules: Rules, *, now: dateti
                     f"Rules {known.version} hold from {rules.file.valid_from} already. Nothing "
                     f"was changed. Give {rules.version} another valid_from."
                 )
+            _refuse_reopened(known, rules)
         connection.execute(
             insert(RULE_VERSIONS).values(
                 version=rules.version, valid_from=rules.file.valid_from, text=rules.text,
@@ -114,3 +115,15 @@ def adopt(database: Database, programme: Programme, rules: Rules, *, now: dateti
         return True
 
     return database.write(work)
+
+
+def _refuse_reopened(known: Rules, rules: Rules) -> None:
+    """Refuse a version by which, or after which, closed books would be open again."""
+    first, second = sorted((known, rules), key=lambda one: one.file.valid_from)
+    shut, later = first.file.limits.closed_through, second.file.limits.closed_through
+    if shut is not None and (later is None or later < shut):
+        raise InputRefused(
+            f"Rules {first.version} close the books through {shut}, and {second.version}, which "
+            "hold after them, would open them again. Nothing was changed. Books that are closed "
+            f"stay closed: write closed_through = {shut}, or a later day."
+        )

@@ -94,6 +94,7 @@ class LimitsSection(_Section):
     points_max: SomePoints = Decimal(1_000_000)
     backdated_days: Annotated[int, Field(ge=0, le=40_000)] = 400
     future_minutes: Annotated[int, Field(ge=0, le=1_440)] = 5
+    closed_through: date | None = None
 
 
 class EarnSection(_Section):
@@ -373,6 +374,7 @@ def _terms(file: RulesFile, programme: Programme, cents: int) -> Terms:
             int(limits.points_max.scaleb(programme.points_scale)),
             limits.backdated_days,
             limits.future_minutes,
+            limits.closed_through,
         ),
     )
 

@@ -1,6 +1,7 @@
 """What every posting of a programme goes by: its day, its points, their life, their tiers."""
 
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -21,11 +22,13 @@ class Limits:
     points_max : of one posting, in the smallest unit
     backdated_days : how long ago a posting may have happened
     future_minutes : how far ahead of our clock another's may be
+    closed_through : last day of the books that are closed: nothing is posted into them any more
     """
 
     points_max: int = POINTS_MAX
     backdated_days: int = 400
     future_minutes: int = 5
+    closed_through: date | None = None
 
 
 @dataclass(frozen=True)

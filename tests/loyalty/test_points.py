@@ -9,6 +9,7 @@ from sqlalchemy import insert, text, update
 from sqlalchemy.exc import DBAPIError
 
 from loyalty.account import Kind, Qualifying
+from loyalty.birthdays import birthday, keep_birthdays
 from loyalty.errors import (
     InsufficientPoints,
     Malformed,
@@ -28,7 +29,7 @@ from loyalty.tables import APPENDED, LOTS
 from loyalty.terms import Terms
 from loyalty.tiers import Tier, TierPolicy
 from loyalty.verify import verify
-from programme.calendar import local_midnight
+from programme.calendar import local_date, local_midnight
 from programme.database import Database
 
 ZONE = "America/New_York"
@@ -218,6 +219,36 @@ def test_a_backdated_purchase_earns_points_of_its_own_age(database: Database) ->
     # The second had expired before it came.
     assert (shown(database).active, shown(database).expired) == (100, 50)
     assert shown(database, NOW + 11 * DAY).active == 0
+
+
+def test_nothing_is_posted_into_closed_books_but_what_was_posted_before_stands(
+    database: Database,
+) -> None:
+    do(database, "EARN", "e1", 100, occurred_at=NOW - 20 * DAY)
+    day = local_date(NOW - 10 * DAY, TERMS.timezone)
+    shut = replace(TERMS, limits=replace(TERMS.limits, closed_through=day))
+
+    for moment in (NOW - 20 * DAY, NOW - 10 * DAY):
+        late = Request("EARN", f"late-{moment:%d}", "ann", 50, occurred_at=moment)
+        with pytest.raises(OutsideLimits, match=f"the books are closed through {day}"):
+            post(database, shut, late, now=NOW)
+    first = Request("EARN", "e1", "ann", 100, occurred_at=NOW - 20 * DAY)
+    assert post(database, shut, first, now=NOW).posting_no == 1
+    post(database, shut, Request("EARN", "e3", "ann", 7, occurred_at=NOW - 9 * DAY), now=NOW)
+    # What is taken back now is of now, whenever it was given.
+    post(database, shut, Request("REVERSE", "r1", "ann", None, reverses="e1"), now=NOW)
+    assert shown(database).active == 7
+
+
+def test_sums_survive_that_a_member_is_forgotten(database: Database) -> None:
+    do(database, "EARN", "e1", 100)
+    keep_birthdays(database, TERMS, {"ann": "02-29"}, now=NOW)
+    before = shown(database)
+
+    keep_birthdays(database, TERMS, {"ann": None}, now=NOW)
+    assert birthday(database, "ann") is None
+    assert shown(database) == before
+    assert not verify(database).violations
 
 
 def test_a_posting_is_carried_out_once_and_answered_alike(database: Database) -> None:

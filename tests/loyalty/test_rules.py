@@ -90,6 +90,17 @@ def test_an_adopted_version_is_kept_and_never_changed(database: Database) -> Non
     assert [known.version for known in load(database, PROGRAMME).versions] == ["2018-01"]
 
 
+def test_books_that_are_closed_stay_closed(database: Database) -> None:
+    shut = "[limits]\nclosed_through = 2018-03-31\n\n[points]"
+    adopt(database, PROGRAMME, rules(**{"[points]": shut}), now=NOW)
+    later = {'"2018-01"': '"b"', "2018-01-01": "2019-01-01"}
+
+    for opened in ({}, {"[points]": shut.replace("03-31", "02-28")}):
+        with pytest.raises(InputRefused, match="close the books through 2018-03-31, and b"):
+            adopt(database, PROGRAMME, rules(**later, **opened), now=NOW)
+    assert adopt(database, PROGRAMME, rules(**later, **{"[points]": shut}), now=NOW)
+
+
 def test_a_rulebook_sorts_what_it_is_given() -> None:
     later = rules(**{'"2018-01"': '"b"', "2018-01-01": "2019-01-01"})
 
