@@ -63,7 +63,8 @@ def test_masking_the_top_driver_moves_the_score_more_than_masking_another(
 
 
 def test_reasons_that_mean_nothing_are_seen(past: Labelled, members: pd.DataFrame) -> None:
-    assert top_matters(Reversed(fitted(past, 1)), members, seed=5) < 0.7
+    # Of 292 members the share is known to a few hundredths; what is asked of reasons is .9.
+    assert top_matters(Reversed(fitted(past, 1)), members, seed=5) < 0.8
 
 
 def test_another_seed_names_the_same_top_driver(past: Labelled, members: pd.DataFrame) -> None:
