@@ -40,7 +40,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 def killed(settings: Settings, url: str, campaign: str, round_: int, after: float | None) -> bool:
     """Run an actor, kill it so many seconds after it begins; return whether it came to its end."""
-    at = NOW + timedelta(hours=round_ % 6)
+    at = NOW + timedelta(minutes=10 * round_)
     command = [
         sys.executable, "-m", "tests.actions.killed_actor", str(settings.home), url, campaign,
         at.isoformat(),
