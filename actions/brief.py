@@ -1,19 +1,18 @@
 """What a marketer asks for: one campaign as a TOML file, checked before anything is worked out."""
 
-import tomllib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actions.arms import BUCKETS, buckets_of
 from actions.offers import Catalogue, Channel, Offer
+from programme import declared
 from programme.errors import InputRefused
-from programme.faults import in_words
 
-FILE_BYTES_MAX = 100_000
+_UNDONE = "Nothing was proposed."
 WholeWeeks = Annotated[int, Field(gt=0, le=364, multiple_of=7)]
 
 
@@ -113,25 +112,10 @@ def read(text: str, where: str = "the campaign") -> Asked:
     ------
     InputRefused : naming the key that cannot be used.
     """
-    try:
-        return Asked(Brief.model_validate(tomllib.loads(text, parse_float=Decimal)), text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputRefused(f"{where} is not TOML: {error}. Nothing was proposed.") from error
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise InputRefused(f"{where}: {key}: {in_words(fault)}. Nothing was proposed.") from error
+    tables = declared.tables_of(text, where, _UNDONE)
+    return Asked(declared.checked(Brief, tables, where, _UNDONE), text)
 
 
 def read_file(path: Path) -> Asked:
     """Read a brief from a file; see `read`."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise InputRefused(
-                f"{path} is larger than {FILE_BYTES_MAX:,} bytes. Nothing was proposed. A "
-                "campaign is written by hand."
-            )
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused(f"{path} cannot be read: {error}. Nothing was proposed.") from error
-    return read(text, str(path))
+    return read(declared.text_of(path, _UNDONE), str(path))

@@ -1,6 +1,6 @@
 """What was said and done before a decision: from the lake, and from our own outbox."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import duckdb
 import pandas as pd
@@ -71,7 +71,7 @@ class _Told:
         self.connection = connection
         self.lake, self.manifest = lake, manifest
         self.timezone = programme.timezone
-        self.now = f"timestamp {engine.text(now.astimezone(UTC).replace(tzinfo=None))}"
+        self.now = engine.instant(now)
         self.only = f"where member_id = {engine.text(only)}" if only is not None else ""
 
     def consents(self) -> pd.DataFrame:

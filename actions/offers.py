@@ -4,7 +4,6 @@ An offer knows no tier. Neither can its conditions ask for one: whatever a tier 
 or an amount of points that a tier multiplied, is refused when the file is read.
 """
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actions.errors import UnknownOffer
 from features.points import POINTS
@@ -22,8 +21,9 @@ from features.tags.comparison import Compare
 from features.tags.conditions import Among, Condition, Holds, walk
 from features.tags.declared import Identifier, Words
 from features.tags.rules import Rules as TagRules
+from programme import declared
+from programme.declared import Place
 from programme.errors import InputRefused
-from programme.faults import in_words
 from programme.settings import Programme
 from programme.words import MINOR_DIGITS
 
@@ -43,7 +43,7 @@ WITHHELD: tuple[OfferKind, ...] = ("win_back", "cross_sell", "nurture", "repleni
 CONSENTED: tuple[Channel, ...] = ("sms", "email", "app_push", "template_message", "call")
 # Whatever a tier decided, or multiplied.
 TIER_DERIVED = frozenset(column.name for column in POINTS.columns if column.use == "report")
-FILE_BYTES_MAX = 1_000_000
+_UNDONE = "No offer was read."
 _SOURCES = ("features", "segments", "scores")
 
 
@@ -275,15 +275,10 @@ def read(text: str, programme: Programme, where: str = "the catalogue") -> Catal
     ------
     InputRefused : naming the offer and the key that cannot be used.
     """
-    try:
-        tables = tomllib.loads(text, parse_float=Decimal)
-        file = CatalogueFile.model_validate(tables)
-    except tomllib.TOMLDecodeError as error:
-        raise InputRefused(f"{where} is not TOML: {error}. No offer was read.") from error
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        key = _named_key(fault["loc"], tables)
-        raise InputRefused(f"{where}: {key}: {in_words(fault)}. No offer was read.") from error
+    tables = declared.tables_of(text, where, _UNDONE)
+    file = declared.checked(
+        CatalogueFile, tables, where, _UNDONE, lambda place: _named_key(place, tables)
+    )
     catalogue = Catalogue(
         file, text, MINOR_DIGITS.get(programme.currency, 2), programme.points_scale
     )
@@ -300,16 +295,7 @@ def read(text: str, programme: Programme, where: str = "the catalogue") -> Catal
 
 def read_file(path: Path, programme: Programme) -> Catalogue:
     """Read one version of the catalogue from a file; see `read`."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise InputRefused(
-                f"{path} is larger than {FILE_BYTES_MAX:,} bytes. No offer was read. A catalogue "
-                "is written by hand."
-            )
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused(f"{path} cannot be read: {error}. No offer was read.") from error
-    return read(text, programme, str(path))
+    return read(declared.text_of(path, _UNDONE), programme, str(path))
 
 
 def _check_columns(offer: Offer, where: str) -> None:
@@ -356,7 +342,7 @@ def _taints(tag_id: str, known: TagRules) -> set[str]:
     return found
 
 
-def _named_key(place: tuple[int | str, ...], tables: dict[str, object]) -> str:
+def _named_key(place: Place, tables: dict[str, object]) -> str:
     """Return where a fault lies, with an offer's id in place of its number."""
     shown = [str(part) for part in place]
     if len(place) > 1 and place[0] == "offer" and isinstance(place[1], int):
@@ -364,4 +350,4 @@ def _named_key(place: tuple[int | str, ...], tables: dict[str, object]) -> str:
         entry = listed[place[1]] if isinstance(listed, list) else None
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
             shown[1] = str(entry["id"])[:64]
-    return ".".join(shown) or "the file"
+    return ".".join(shown)

@@ -5,7 +5,7 @@ the spend and all of it stands in the costs: the read-out then errs on the side 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import duckdb
 import pandas as pd
@@ -120,7 +120,7 @@ def outcomes(
         day = coming_midnight(now, programme.timezone)
         resolve(connection, lake, manifest, day, programme.timezone)
     known, launched, end, first = (
-        f"timestamp {engine.text(moment.astimezone(UTC).replace(tzinfo=None))}"
+        engine.instant(moment)
         for moment in (
             now, campaign.launched_at, until, campaign.launched_at - timedelta(days=BEFORE_DAYS)
         )

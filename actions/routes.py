@@ -1,17 +1,17 @@
 """Which way each channel goes: a file for a provider, a signed webhook, or the points ledger."""
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actions.offers import Channel
-from programme.errors import InputRefused, NotReady
-from programme.faults import in_words
+from programme import declared
+from programme.errors import NotReady
 
 ROUTES_FILE = "channels.toml"
+_UNDONE = "Nothing was sent."
 SECRET_LENGTH_MIN = 16
 
 
@@ -83,11 +83,5 @@ def read(home: Path) -> Routes:
     path = home / ROUTES_FILE
     if not path.exists():
         return Routes()
-    try:
-        return Routes.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputRefused(f"{path} cannot be read: {error}. Nothing was sent.") from error
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise InputRefused(f"{path}: {key}: {in_words(fault)}. Nothing was sent.") from error
+    tables = declared.tables_of(declared.text_of(path, _UNDONE), str(path), _UNDONE)
+    return declared.checked(Routes, tables, str(path), _UNDONE)

@@ -5,18 +5,17 @@ gates as a campaign of that day, in one transaction with the note that it fired.
 """
 
 import json
-import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from sqlalchemy import Connection, insert, select
 
 from actions import campaigns, decisions, proposals
-from actions.arms import BUCKETS, bucket
+from actions.arms import bucket
 from actions.brief import Asked
 from actions.decisions import CONTACTED, Decision
 from actions.offers import Catalogue
@@ -28,13 +27,14 @@ from features.lake import Lake
 from features.segments.lifecycle import STAGES
 from loyalty.expiry import expiring
 from loyalty.intake import note, position
+from programme import declared
 from programme.calendar import coming_midnight, local_date
 from programme.database import Database
 from programme.errors import InputRefused
-from programme.faults import in_words
 from programme.settings import Programme, Settings
 
 TRIGGERS_FILE = "triggers.toml"
+_UNDONE = "Nothing was sent."
 ROWS_AT_ONCE = 1_000
 # What a trigger may watch: nothing a tier had a hand in.
 SCORES = ("churn_probability", "value_cents")
@@ -126,17 +126,13 @@ def read(home: Path) -> tuple[Trigger, ...]:
     InputRefused : if there is no file, or naming the key that cannot be used.
     """
     path = home / TRIGGERS_FILE
-    try:
-        return TriggersFile.model_validate(tomllib.loads(path.read_text("utf-8"))).trigger
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    if not path.exists():
         raise InputRefused(
-            f"{path} cannot be read: {error}. Nothing was sent. Declare triggers in it: "
+            f"{path} cannot be read: there is none. {_UNDONE} Declare triggers in it: "
             "docs/how-to/run-a-campaign.md shows how."
-        ) from error
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise InputRefused(f"{path}: {key}: {in_words(fault)}. Nothing was sent.") from error
+        )
+    tables = declared.tables_of(declared.text_of(path, _UNDONE), str(path), _UNDONE)
+    return declared.checked(TriggersFile, tables, str(path), _UNDONE).trigger
 
 
 # --- who fired
@@ -190,7 +186,7 @@ def by_event(
     """
     lake = Lake(settings)
     manifest = lake.ready()
-    moment = f"timestamp {engine.text(now.replace(tzinfo=None))}"
+    moment = engine.instant(now)
     with engine.connect(settings) as connection:
         resolve(connection, lake, manifest, coming_midnight(now, programme.timezone),
                 programme.timezone)  # fmt: skip
@@ -224,7 +220,7 @@ def first_come(trigger: Trigger, members: Sequence[str], day: date) -> list[str]
     """Return as many members as one day may have: by their hash, so that no name comes first."""
     salt = trigger.campaign_id(day)
     order = sorted(members, key=lambda member: (bucket(f"{salt}/turn", member), member))
-    return sorted(order[: min(trigger.most_a_day, BUCKETS * 100)])
+    return sorted(order[: trigger.most_a_day])
 
 
 def looked_at(database: Database, trigger: Trigger) -> str | None:

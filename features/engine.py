@@ -4,6 +4,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -55,6 +56,11 @@ def interrupt() -> None:
 def text(value: object) -> str:
     """Quote a value as an SQL text literal."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def instant(moment: datetime) -> str:
+    """Return a zoned moment as SQL, in UTC as everything is stored."""
+    return f"timestamp {text(moment.astimezone(UTC).replace(tzinfo=None))}"
 
 
 def name(identifier: str) -> str:

@@ -148,5 +148,4 @@ def changed_sql(earlier: str) -> str:
 
 def midnight_sql(as_of: date, timezone: str) -> str:
     """Return SQL of the stored UTC instant at which `as_of` begins."""
-    instant = local_midnight(as_of, timezone).replace(tzinfo=None)
-    return f"timestamp {engine.text(instant)}"
+    return engine.instant(local_midnight(as_of, timezone))

@@ -1,6 +1,5 @@
 """Earning rules as data: one TOML file is one version, checked whole before it is used."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -22,17 +20,17 @@ from pydantic import (
 from loyalty.lasting import Lasting, Until
 from loyalty.terms import POINTS_MAX, Limits, SpentPoints, Terms
 from loyalty.tiers import Downgrade, Measure, Tier, TierPolicy
+from programme import declared
 from programme.calendar import zone
 from programme.errors import InputRefused
-from programme.faults import in_words
 from programme.settings import Programme
 from programme.words import MINOR_DIGITS
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_UNDONE = "No rule was changed."
 # Points and money may be written to this many places, whatever the programme counts.
 PLACES_MAX = 9
-EXPONENT_MAX = 40
 AMOUNT_MAX = 10**12
 
 
@@ -327,18 +325,8 @@ def read(text: str, programme: Programme, where: str = "the rules") -> Rules:
     ------
     InputRefused : naming the key that cannot be used.
     """
-    try:
-        tables = tomllib.loads(text, parse_float=_number)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        # Not only what TOML forbids: also numbers and nestings longer than Python reads.
-        said = " ".join(str(error).split()).rstrip(".") or "a number is none"
-        raise InputRefused(f"{where} is not TOML: {said}. No rule was changed.") from error
-    try:
-        file = RulesFile.model_validate(tables)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise InputRefused(f"{where}: {key}: {in_words(fault)}. No rule was changed.") from error
+    tables = declared.tables_of(text, where, _UNDONE)
+    file = declared.checked(RulesFile, tables, where, _UNDONE)
     cents = MINOR_DIGITS.get(programme.currency, 2)
     _check_scales(file, programme.points_scale, cents, where)
     return Rules(file, text, _terms(file, programme, cents), programme.points_scale, cents)
@@ -346,19 +334,7 @@ def read(text: str, programme: Programme, where: str = "the rules") -> Rules:
 
 def read_file(path: Path, programme: Programme) -> Rules:
     """Read one version of the rules from a file; see `read`."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused(f"{path} cannot be read: {error}. No rule was changed.") from error
-    return read(text, programme, str(path))
-
-
-def _number(written: str) -> Decimal:
-    """Return a written number, unless it is so long written out that it cannot be worked with."""
-    number = Decimal(written)
-    if number.is_finite() and abs(number.adjusted()) > EXPONENT_MAX:
-        raise ValueError(f"{written:.40} is no number that rules can hold")
-    return number
+    return read(declared.text_of(path, _UNDONE), programme, str(path))
 
 
 def _terms(file: RulesFile, programme: Programme, cents: int) -> Terms:

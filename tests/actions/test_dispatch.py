@@ -306,7 +306,8 @@ def test_a_message_of_a_day_gone_by_is_not_sent(
         ('[route.sms]\nvia = "webhook"', "a webhook has a url and a secret_env"),
         ('[route.sms]\nvia = "webhook"\nurl = "ftp://x"\nsecret_env = "A"', "match the pattern"),
         ('[route.points]\nvia = "file"', "points are posted to the ledger"),
-        ("[route", "cannot be read"),
+        ("[route", "is not TOML"),
+        ("x = " + "[" * 20_000, "is not TOML"),
     ],
 )
 def test_faulty_routes_are_refused_by_name(tmp_path: Path, text: str, said: str) -> None:

@@ -54,6 +54,8 @@ def test_a_catalogue_reads_and_prices_are_in_minor_units(shop: Programme) -> Non
         ('version = "1"', "", "version: it is missing"),
         ('version = "1"', 'version = "1"\n[guards]\nquiet_from = 25', "it must be at most 23"),
         ('version = "1"', "version = 1 2", "is not TOML"),
+        ('version = "1"', "x = " + "[" * 20_000, "is not TOML"),
+        ("contact_cost = 0.045", "contact_cost = 1e-999999999", "no number that can be worked"),
     ],
 )  # fmt: skip
 def test_a_faulty_catalogue_is_refused_by_name(
