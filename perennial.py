@@ -12,6 +12,15 @@ import typer
 import perennial_act
 import perennial_points
 import perennial_uplift
+from perennial_options import (
+    AsOfOption,
+    HomeOption,
+    JsonOption,
+    LanguageOption,
+    print_json,
+    remember_home,
+    settings_of,
+)
 from programme.errors import InputRefused
 from programme.settings import Settings, open_programme
 from serving.reports.asked import check_tags, refuse_together
@@ -36,32 +45,14 @@ app = typer.Typer(
     "PERENNIAL_HOME.\n\n"
     "Example: perennial --home var/cdnow ingest cdnow",
 )
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Folder of the programme. [default: PERENNIAL_HOME, else var/programme]"
-    ),
-]
-AsOfOption = Annotated[
-    str | None,
-    typer.Option(
-        "--as-of",
-        help="Day whose midnight, in the programme's timezone, ends the past (YYYY-MM-DD). "
-        "Left out: the midnight after the last purchase.",
-    ),
-]
-LanguageOption = Annotated[str, typer.Option(help="Language of the words: en or zh.")]
 # What a model card may be called.
 CARDS = (".md", ".json", ".txt")
-_general_home: list[Path | None] = [None]
 
 
 @app.callback()
 def general(home: HomeOption = None) -> None:
     """Remember the home for whichever verb follows."""
-    _general_home[0] = home
-    perennial_points.general_home[0] = home
-    perennial_act.general_home[0] = home
+    remember_home(home)
 
 
 app.add_typer(perennial_points.app)
@@ -85,7 +76,7 @@ def ingest(
     from features.sources import open_source
     from serving.reports.terminal import show_ingested
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with progress("ingest") as tell:
         done = take(open_source(what, mapping), settings, datetime.now(UTC), tell)
     show_ingested(console, done)
@@ -110,7 +101,7 @@ def features(
     from programme.calendar import parse_day
     from serving.reports.terminal import show_snapshot
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with progress("features") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
         tell(f"building {day}")
@@ -153,7 +144,7 @@ def segments(
     from programme.calendar import parse_day
     from serving.reports import segments as shown
 
-    settings = _settings(home)
+    settings = settings_of(home)
     for path, formats in ((out, exports.FORMATS), (moved, exports.FORMATS), (html, shown.PAGES)):
         if path is not None:
             exports.check(path, formats)
@@ -177,13 +168,11 @@ def segments(
 def profile(
     member: Annotated[str, typer.Argument(help="The member_id.")],
     as_of: AsOfOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     language: LanguageOption = "en",
     home: HomeOption = None,
 ) -> None:
     """Show what is known of one member: segments, tags and every feature."""
-    import json
-
     from features import profile as profiles
     from features import snapshot
     from features.segments import segmentation
@@ -191,7 +180,7 @@ def profile(
     from programme.calendar import parse_day
     from serving.reports.segments import show_profile
 
-    settings = _settings(home)
+    settings = settings_of(home)
     _check_language(language)
     with progress("profile") as tell:
         day = parse_day(as_of) if as_of else snapshot.default_as_of(settings)
@@ -201,7 +190,7 @@ def profile(
         tagged = store.build(settings, day, tell, segments=made.members_file)
         found = profiles.of(member, taken, made, tagged)
     if as_json:
-        sys.stdout.write(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n")
+        print_json(found.as_json())
         return
     show_profile(console, found, language)
 
@@ -245,7 +234,7 @@ def tags(
     from features.tags import rules, store
     from serving.reports import tags as shown
 
-    settings = _settings(home)
+    settings = settings_of(home)
     _check_language(language)
     given = {
         "--member": member, "--out": out, "--segments": segments, "--as-of": as_of,
@@ -292,7 +281,7 @@ def train(
     from training.config import read_config
     from training.train import train as run
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with ends_on_request(), progress("train") as tell:
         boards = run(settings, read_config(config), targets or None, datetime.now(UTC), tell)
     for board in boards:
@@ -321,7 +310,7 @@ def retrain(
     from training import retrain as trigger
     from training.config import read_config
 
-    settings, limits = _settings(home), read_config(config)
+    settings, limits = settings_of(home), read_config(config)
     boards: list[dict[str, Any]] = []
     with ends_on_request(), progress("retrain") as tell:
         if dry_run:
@@ -339,7 +328,7 @@ def retrain(
 def card(
     name: Annotated[str, typer.Argument(help="Registered model, such as churn_28d.")],
     version: Annotated[int | None, typer.Argument(help="Version; left out: the champion.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
     home: HomeOption = None,
 ) -> None:
@@ -351,7 +340,7 @@ def card(
     from training.card import as_markdown
     from training.records import card_of
 
-    settings = _settings(home)
+    settings = settings_of(home)
     open_programme(settings)
     if out is not None:
         exports.check(out, CARDS)
@@ -371,18 +360,16 @@ def leaderboard(
         list[str] | None,
         typer.Argument(help="churn, value, repeat, explore, next_order; all where none is named."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Show how every model and every naive rule did in the last training."""
-    import json
-
     from serving.reports.terminal import show_leaderboard
     from training.train import stored_leaderboards
 
-    boards = stored_leaderboards(_settings(home), targets or None)
+    boards = stored_leaderboards(settings_of(home), targets or None)
     if as_json:
-        sys.stdout.write(json.dumps(boards, indent=1, allow_nan=False) + "\n")
+        print_json(boards)
         return
     for board in boards:
         show_leaderboard(console, board)
@@ -402,7 +389,7 @@ def promote(
     """Make a version the champion; the old champion stays as 'previous'."""
     from training import registry
 
-    settings = _settings(home)
+    settings = settings_of(home)
     open_programme(settings)
     if back == (version is not None):
         raise InputRefused(
@@ -431,7 +418,7 @@ def score(
     from serving.batch import score_all
     from serving.reports.terminal import show_scores
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with progress("score") as tell:
         scored = score_all(settings, parse_day(as_of) if as_of else None, out, tell)
     show_scores(console, scored)
@@ -459,7 +446,7 @@ def report(
     from serving.reports import model_page
 
     _check_language(language)
-    settings = _settings(home)
+    settings = settings_of(home)
     if page == "campaign":
         from serving.reports import campaign_page
 
@@ -492,7 +479,7 @@ def explain(
     from training.remedies import remedies
 
     _check_language(language)
-    settings = _settings(home)
+    settings = settings_of(home)
     programme = open_programme(settings)
     churn = registry.load(settings, registry.name_of("churn", programme)).bundle
     with progress("explain") as tell:
@@ -504,7 +491,7 @@ def explain(
 @app.command(epilog="Example: perennial why 1145 --language zh")
 def why(
     member: Annotated[str, typer.Argument(help="The member_id.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     language: LanguageOption = "en",
     home: HomeOption = None,
 ) -> None:
@@ -524,11 +511,7 @@ def serve(
     """Answer scores over HTTP: POST /v1/scores."""
     from serving.service import run
 
-    run(_settings(home), host, port)
-
-
-def _settings(home: Path | None) -> Settings:
-    return Settings.load(home if home is not None else _general_home[0])
+    run(settings_of(home), host, port)
 
 
 def _check_language(language: str) -> None:

@@ -1,6 +1,5 @@
 """The command line of campaigns: `perennial act --help` lists its verbs."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perennial_options import AsOfOption, HomeOption, JsonOption, print_json, settings_of
+from programme.calendar import parse_instant
 from programme.errors import InputRefused
-from programme.settings import Settings
 from serving.reports.console import console, ends_on_request, progress
 
 if TYPE_CHECKING:
@@ -23,22 +23,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Campaigns: offers chosen by expected profit, approved, sent once, and measured.",
 )
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Folder of the programme. [default: PERENNIAL_HOME, else var/programme]"
-    ),
-]
 CampaignArgument = Annotated[str, typer.Argument(help="The campaign's id.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AtOption = Annotated[
     str | None,
     typer.Option(
         "--at", help="Act as if it were this moment: to rehearse on past data. Left out: now."
     ),
 ]
-# The home named before the verb; perennial.py sets it.
-general_home: list[Path | None] = [None]
 
 
 @app.command(
@@ -72,17 +63,13 @@ def propose(
         Path | None, typer.Argument(help="TOML file that asks for the campaign.")
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a file to begin with.")] = False,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Day whose midnight ends the past (YYYY-MM-DD)."),
-    ] = None,
+    as_of: AsOfOption = None,
     at: AtOption = None,
     home: HomeOption = None,
 ) -> None:
     """Work out what a campaign would do to every member; nothing is sent."""
     from actions import brief
     from programme.calendar import parse_day
-    from serving.action_desk import moment
     from serving.reports.actions import show_proposal
 
     if example:
@@ -97,7 +84,7 @@ def propose(
     asked = brief.read_file(file)
     with _desk(home) as desk, ends_on_request(), progress("propose") as tell:
         campaign, _ = desk.propose(
-            asked, as_of=parse_day(as_of) if as_of else None, now=moment(at), tell=tell
+            asked, as_of=parse_day(as_of) if as_of else None, now=_moment(at), tell=tell
         )
         currency = desk.points.programme.currency
     show_proposal(console, campaign, currency)
@@ -114,7 +101,7 @@ def preview(
     with _desk(home) as desk:
         found = campaigns.get(desk.points.database, campaign)
         if as_json:
-            _print_json(found.facts)
+            print_json(found.facts)
             return
         show_proposal(console, found, desk.points.programme.currency)
 
@@ -128,32 +115,29 @@ def approve(
 ) -> None:
     """Say yes to exactly what was proposed."""
     from actions import campaigns
-    from serving.action_desk import moment
 
     with _desk(home) as desk:
-        found = campaigns.approve(desk.points.database, campaign, by=by, now=moment(at))
+        found = campaigns.approve(desk.points.database, campaign, by=by, now=_moment(at))
     console.print(f"campaign {campaign} is {found.state}, by {found.approved_by}", markup=False)
 
 
 @app.command(epilog="Example: perennial act launch autumn-2026")
 def launch(campaign: CampaignArgument, at: AtOption = None, home: HomeOption = None) -> None:
     """Write the decision log and the outbox of an approved campaign, once."""
-    from serving.action_desk import moment
     from serving.reports.actions import show_state
 
     with _desk(home) as desk:
-        found = desk.launch(campaign, now=moment(at))
+        found = desk.launch(campaign, now=_moment(at))
         show_state(console, desk.points.database, found)
 
 
 @app.command(epilog="Example, for a cron: perennial act deliver --home var/shop")
 def deliver(at: AtOption = None, home: HomeOption = None) -> None:
     """Send what is due: to files in the home's outbox/, to webhooks, to the points ledger."""
-    from serving.action_desk import moment
     from serving.reports.actions import show_delivered
 
     with _desk(home) as desk, ends_on_request(), progress("deliver") as tell:
-        done = desk.deliver(now=lambda: moment(at), tell=tell)
+        done = desk.deliver(now=lambda: _moment(at), tell=tell)
     show_delivered(console, done)
 
 
@@ -165,21 +149,16 @@ def feed(
     home: HomeOption = None,
 ) -> None:
     """Bring what was sent into the lake, where features read it as contacts."""
-    from features.ingest import ingest
-    from loyalty.intake import remember
-    from serving.contacts_feed import FEED, ContactsFeed
+    from serving.contacts_feed import ContactsFeed
+    from serving.database_feed import bring
     from serving.reports.terminal import show_ingested
 
     now = datetime.now(UTC)
     with _desk(home) as desk, ends_on_request(), progress("feed") as tell:
-        database = desk.points.database
-        source = (
-            ContactsFeed(database, until=now)
-            if everything
-            else ContactsFeed.since_last(database, now)
-        )
-        done = None if source.is_empty else ingest(source, desk.settings, now, tell)
-        remember(database, FEED, now.isoformat())
+        done = bring(
+            ContactsFeed, desk.points.database, desk.settings, now=now, tell=tell,
+            everything=everything,
+        )  # fmt: skip
     if done is None:
         console.print("nothing was sent since the last time", markup=False)
         return
@@ -188,21 +167,17 @@ def feed(
 
 @app.command(epilog="Example, for a nightly cron: perennial act trigger; perennial act deliver")
 def trigger(
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Day whose midnight ends the past (YYYY-MM-DD)."),
-    ] = None,
+    as_of: AsOfOption = None,
     at: AtOption = None,
     home: HomeOption = None,
 ) -> None:
     """Launch today's campaigns of the triggers in the home's triggers.toml, each once a day."""
     from programme.calendar import parse_day
-    from serving.action_desk import moment
     from serving.reports.actions import show_fired
     from serving.trigger_run import run
 
     with _desk(home) as desk, ends_on_request(), progress("trigger") as tell:
-        done = run(desk, as_of=parse_day(as_of) if as_of else None, now=moment(at), tell=tell)
+        done = run(desk, as_of=parse_day(as_of) if as_of else None, now=_moment(at), tell=tell)
     show_fired(console, done)
 
 
@@ -212,14 +187,14 @@ def read_out(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Say what a campaign changed so far, against the members it held back."""
-    from serving.action_desk import moment
     from serving.reports.actions import show_read_out
 
-    with _desk(home) as desk:
-        found = desk.read_out(campaign, now=moment(at))
+    with _desk(home) as desk, ends_on_request(), progress("read") as tell:
+        tell("adding up what members did")
+        found = desk.read_out(campaign, now=_moment(at))
         currency = desk.points.programme.currency
     if as_json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
         return
     show_read_out(console, found, currency)
 
@@ -227,11 +202,12 @@ def read_out(
 @app.command(epilog="Example: perennial act close autumn-2026")
 def close(campaign: CampaignArgument, at: AtOption = None, home: HomeOption = None) -> None:
     """Read a campaign out for the last time and end it; what still waits is not sent."""
-    from serving.action_desk import moment
     from serving.reports.actions import show_read_out, show_state
 
-    with _desk(home) as desk:
-        found, told = desk.close(campaign, now=moment(at))
+    with _desk(home) as desk, ends_on_request():
+        with progress("close") as tell:
+            tell("adding up what members did")
+            found, told = desk.close(campaign, now=_moment(at))
         show_read_out(console, told, desk.points.programme.currency)
         show_state(console, desk.points.database, found)
 
@@ -261,7 +237,7 @@ def demo(
     from serving.reports.actions import show_proposal
     from serving.reports.campaign_page import write
 
-    settings = Settings.load(home if home is not None else general_home[0])
+    settings = settings_of(home)
     currency = open_programme(settings).currency
     with ends_on_request(), progress("act demo") as tell:
         made = act_demo.run(
@@ -310,9 +286,14 @@ def why(member: str, home: Path | None, *, as_json: bool, language: str) -> None
     with _desk(home) as desk:
         told = decisions.of_member(desk.points.database, member)
         if as_json:
-            _print_json(why_json(told))
+            print_json(why_json(told))
             return
         show_why(console, told, desk.points.programme.currency, language)
+
+
+def _moment(at: str | None) -> datetime:
+    """Return the moment a command acts at: the one that was written, else now."""
+    return datetime.now(UTC) if at is None else parse_instant(at)
 
 
 @contextmanager
@@ -320,13 +301,9 @@ def _desk(home: Path | None) -> "Iterator[ActionDesk]":
     from serving.action_desk import ActionDesk
     from serving.points import PointsDesk
 
-    settings = Settings.load(home if home is not None else general_home[0])
+    settings = settings_of(home)
     points = PointsDesk(settings)
     try:
         yield ActionDesk(settings, points)
     finally:
         points.close()
-
-
-def _print_json(content: object) -> None:
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

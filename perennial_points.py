@@ -1,17 +1,17 @@
 """The command line of points and tiers: `perennial points --help` lists its verbs."""
 
-import json
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from perennial_options import HomeOption, JsonOption, print_json, settings_of
+from programme.calendar import parse_instant
 from programme.errors import InputRefused
-from programme.settings import Settings
 from serving.reports.console import console, ends_on_request, progress
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Points and tiers: what members earn, spend and lose, each point counted once.",
 )
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Folder of the programme. [default: PERENNIAL_HOME, else var/programme]"
-    ),
-]
 MemberArgument = Annotated[str, typer.Argument(help="The member_id.")]
 PointsArgument = Annotated[str, typer.Argument(help="How many points, such as 12.5.")]
 IdOption = Annotated[
@@ -41,9 +35,6 @@ IdOption = Annotated[
 ]
 ReasonOption = Annotated[str | None, typer.Option(help="Why, in words.")]
 FileKind = Literal["purchases", "events", "balances", "birthdays"]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-# The home named before the verb; perennial.py sets it.
-general_home: list[Path | None] = [None]
 
 
 @app.command(
@@ -85,7 +76,7 @@ def earn(
     from serving.earning import earn as job
     from serving.reports.points import show_earnings
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with _desk(home) as desk, ends_on_request(), progress("earn") as tell:
         done = job(
             settings, desk.database, desk.rules, now=datetime.now(UTC), again=again, tell=tell
@@ -223,9 +214,15 @@ def balance(
 
     now = datetime.now(UTC)
     with _desk(home) as desk:
-        found = balance_of(desk.database, desk.rules.terms(now), member, now=now, at=_instant(at))
+        found = balance_of(
+            desk.database,
+            desk.rules.terms(now),
+            member,
+            now=now,
+            at=parse_instant(at) if at else None,
+        )
         if as_json:
-            _print_json({**asdict(found), "points_scale": desk.programme.points_scale})
+            print_json({**asdict(found), "points_scale": desk.programme.points_scale})
         else:
             show_balance(console, found, desk.programme)
 
@@ -244,7 +241,7 @@ def ledger(
     with _desk(home) as desk:
         found = ledger_of(desk.database, member, limit=limit)
         if as_json:
-            _print_json([_plain(posting) for posting in found])
+            print_json([_plain(posting) for posting in found])
         else:
             show_postings(console, found, desk.programme)
 
@@ -259,7 +256,7 @@ def tier(member: MemberArgument, as_json: JsonOption = False, home: HomeOption =
     with _desk(home) as desk:
         found = tier_status(desk.database, desk.rules.terms(now), member, now=now)
         if as_json:
-            _print_json(asdict(found))
+            print_json(asdict(found))
         else:
             show_tier(console, found, desk.programme)
 
@@ -286,7 +283,7 @@ def simulate(
         born = None if birthday is None else month_and_day(birthday)
         earned = try_out(desk.rules, lines, occurred_at, tier=member_tier, birthday=born)
         if as_json:
-            _print_json({
+            print_json({
                 "points": earned.points, "points_scale": desk.programme.points_scale,
                 "rules": {fired.rule: float(fired.factor) for fired in earned.fired},
                 "rule_version": desk.rules.at(occurred_at).version,
@@ -315,16 +312,16 @@ def verify(home: HomeOption = None) -> None:
 @app.command(epilog="Example, for a cron before `perennial features`: perennial points feed")
 def feed(home: HomeOption = None) -> None:
     """Bring new postings into the lake, where features read them."""
-    from features.ingest import ingest
-    from loyalty.intake import remember
-    from serving.points_feed import FEED, LedgerFeed
+    from serving.database_feed import bring
+    from serving.points_feed import LedgerFeed
     from serving.reports.terminal import show_ingested
 
-    settings = _settings(home)
-    now = datetime.now(UTC)
+    settings, now = settings_of(home), datetime.now(UTC)
     with _desk(home) as desk, ends_on_request(), progress("feed") as tell:
-        done = ingest(LedgerFeed.since_last(desk.database, now), settings, now, tell)
-        remember(desk.database, FEED, now.isoformat())
+        done = bring(LedgerFeed, desk.database, settings, now=now, tell=tell)
+    if done is None:
+        console.print("nothing was posted since the last time", markup=False)
+        return
     show_ingested(console, done)
 
 
@@ -334,7 +331,7 @@ def demo(home: HomeOption = None) -> None:
     from serving.points_demo import run
     from serving.reports.points import show_demo
 
-    settings = _settings(home)
+    settings = settings_of(home)
     with ends_on_request(), progress("demo") as tell:
         done = run(settings, tell)
     show_demo(console, done)
@@ -342,15 +339,11 @@ def demo(home: HomeOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _settings(home: Path | None) -> Settings:
-    return Settings.load(home if home is not None else general_home[0])
-
-
 @contextmanager
 def _desk(home: Path | None) -> "Iterator[PointsDesk]":
     from serving.points import PointsDesk
 
-    desk = PointsDesk(_settings(home))
+    desk = PointsDesk(settings_of(home))
     try:
         yield desk
     finally:
@@ -390,28 +383,8 @@ def _whole(points: str, scale: int) -> int:
     return found
 
 
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputRefused(
-            f"{text!r} is no instant. Nothing was read. Write for example 2018-03-01T00:00:00Z."
-        ) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
 def _plain(posting: "Posting") -> dict[str, Any]:
     content = asdict(posting)
     for name in ("fingerprint", "chain"):
         del content[name]
     return content
-
-
-def _print_json(content: object) -> None:
-    def plain(value: object) -> str:
-        assert isinstance(value, date | datetime)
-        return value.isoformat()
-
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False, default=plain) + "\n")

@@ -1,42 +1,35 @@
 """The life of a campaign: proposed, approved, launched, closed.
 
 A proposal is a file that says what would be done to every member. Nothing is sent before somebody
-approves exactly that file; launching it writes the decision log and the outbox in one transaction,
-so that either all of it happened or none.
+approves exactly that file; `actions.launching` does what it says.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from actions import brief, decisions, offers, proposals
+from actions import brief, offers, proposals
 from actions.brief import Asked, Brief
-from actions.decisions import CONTACTED, Decision
+from actions.decisions import Decision
 from actions.errors import (
     ActionRefused,
     AlreadyBegun,
     CatalogueConflict,
-    NamespaceTaken,
     Nobody,
     NotApproved,
     NotLaunched,
     NotProposed,
-    OfferOver,
-    OtherFile,
-    Overtaken,
     UnknownCampaign,
 )
 from actions.offers import Catalogue
 from actions.tables import CAMPAIGNS, CATALOGUES, MESSAGES
-from programme.calendar import local_date
 from programme.database import Database
 from programme.errors import InputRefused, NotReady
-from programme.files import sha256_of
 from programme.settings import Programme
 
 State = Literal["proposed", "approved", "launched", "closed"]
@@ -166,7 +159,7 @@ def propose(
     def work(connection: Connection) -> None:
         lock(connection)
         state = state_of(connection, campaign_id)
-        _require(campaign_id, state, (None, "proposed"), "proposed again")
+        require(campaign_id, state, (None, "proposed"), "proposed again")
         connection.execute(delete(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign_id))
         connection.execute(insert(CAMPAIGNS).values(row))
 
@@ -196,53 +189,11 @@ def approve(database: Database, campaign_id: str, *, by: str, now: datetime) -> 
         state = state_of(connection, campaign_id)
         if state == "approved":
             return
-        _require(campaign_id, state, ("proposed",), "approved")
+        require(campaign_id, state, ("proposed",), "approved")
         connection.execute(
             update(CAMPAIGNS)
             .where(CAMPAIGNS.c.campaign_id == campaign_id)
             .values(state="approved", approved_at=now, approved_by=by.strip())
-        )
-
-    database.write(work)
-    return get(database, campaign_id)
-
-
-def launch(
-    database: Database, programme: Programme, home: Path, campaign_id: str, *, now: datetime
-) -> Campaign:
-    """Write the decision log and the outbox of an approved campaign; launched twice: once.
-
-    Raises
-    ------
-    InputRefused : if it was not approved, an offer no longer holds, its file is not the approved
-        one, another campaign holds its members, or one was launched since it was proposed.
-    """
-    campaign = get(database, campaign_id)
-    if campaign.state in ("launched", "closed"):
-        return campaign
-    catalogue = catalogue_of(database, programme, campaign.catalogue)
-    day = local_date(now, programme.timezone)
-    _refuse_over(campaign, catalogue, day)
-    path = proposals.path_of(home, campaign_id, campaign.proposal)
-    if not path.exists() or sha256_of(path) != campaign.proposal:
-        raise OtherFile(
-            f"{path} is not the file that was approved. Nothing was launched. Propose the "
-            "campaign again, and look at it before you approve it."
-        )
-
-    def work(connection: Connection) -> None:
-        lock(connection)
-        state = state_of(connection, campaign_id)
-        if state == "launched":
-            return
-        _require(campaign_id, state, ("approved",), "launched")
-        _refuse_overtaken(connection, campaign, path)
-        decisions.log(connection, proposals.read(path, campaign_id), decided_at=now)
-        _post(connection, path, campaign, catalogue, day=day, now=now)
-        connection.execute(
-            update(CAMPAIGNS)
-            .where(CAMPAIGNS.c.campaign_id == campaign_id)
-            .values(state="launched", launched_at=now)
         )
 
     database.write(work)
@@ -264,7 +215,7 @@ def close(
         state = state_of(connection, campaign_id)
         if state == "closed":
             return
-        _require(campaign_id, state, ("launched",), "closed")
+        require(campaign_id, state, ("launched",), "closed")
         mine = (MESSAGES.c.campaign_id == campaign_id) & (MESSAGES.c.state == "waiting")
         connection.execute(
             update(MESSAGES).where(mine).values(state="refused", why="closed", ended_at=now)
@@ -294,10 +245,7 @@ def get(database: Database, campaign_id: str) -> Campaign:
             select(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign_id)
         ).first()
     if row is None:
-        raise UnknownCampaign(
-            f"There is no campaign {campaign_id[:40]!r}. Nothing was done. perennial act list "
-            "shows those there are."
-        )
+        raise _unknown(campaign_id)
     return _campaign(row)
 
 
@@ -310,125 +258,39 @@ def every(database: Database) -> list[Campaign]:
     return [_campaign(row) for row in rows]
 
 
-# --- the outbox
-
-
-def _post(
-    connection: Connection,
-    path: Path,
-    campaign: Campaign,
-    catalogue: Catalogue,
-    *,
-    day: date,
-    now: datetime,
-) -> None:
-    """Put a message for everybody who is contacted into the outbox."""
-    rows = list[dict[str, Any]]()
-    for decision in proposals.read(path, campaign.campaign_id):
-        if decision.arm not in CONTACTED or decision.offer is None:
-            continue
-        rows.append(message(decision, catalogue, day=day, now=now))
-        if len(rows) == ROWS_AT_ONCE:
-            connection.execute(insert(MESSAGES), rows)
-            rows = []
-    if rows:
-        connection.execute(insert(MESSAGES), rows)
-
-
-def message(
-    decision: Decision, catalogue: Catalogue, *, day: date, now: datetime
-) -> dict[str, Any]:
-    """Return the row of the outbox that a decision leads to."""
-    assert decision.offer is not None
-    offer = catalogue.named(decision.offer)
-    valid_until = day + timedelta(days=offer.valid_days - 1)
-    if offer.last_day is not None:
-        valid_until = min(valid_until, offer.last_day)
-    content = {
-        "message_id": decision.decision_id, "campaign_id": decision.campaign_id,
-        "member_id": decision.member_id, "offer": offer.id, "channel": offer.channel,
-        "name": offer.name.model_dump(), "text": offer.says.model_dump(),
-        "valid_until": str(valid_until), "points": str(offer.points) if offer.points else None,
-        "products": list(decision.products),
-    }  # fmt: skip
-    return {
-        "message_id": decision.decision_id, "campaign_id": decision.campaign_id,
-        "member_id": decision.member_id, "offer": offer.id, "kind": offer.kind,
-        "channel": offer.channel, "purpose": offer.purpose,
-        "content": json.dumps(content, ensure_ascii=False), "points": catalogue.points(offer),
-        "state": "waiting", "due_at": now, "attempts": 0,
-    }  # fmt: skip
-
-
 # --- what is refused
 
 
 def _refuse_begun(database: Database, campaign_id: str) -> None:
     with database.read() as connection:
-        _require(
+        require(
             campaign_id, state_of(connection, campaign_id), (None, "proposed"), "proposed again"
         )
 
 
-def _refuse_over(campaign: Campaign, catalogue: Catalogue, day: date) -> None:
-    for offer in campaign.brief.chosen(catalogue):
-        if not offer.holds_on(day):
-            raise OfferOver(
-                f"Offer {offer.id} holds from {offer.first_day or 'the beginning'} to "
-                f"{offer.last_day or 'the end of days'}, and it is {day}. Nothing was launched. "
-                "Adopt a catalogue in which it holds, and propose the campaign again."
-            )
-
-
-def _refuse_overtaken(connection: Connection, campaign: Campaign, path: Path) -> None:
-    """Refuse a campaign whose members another one holds, or has contacted since."""
-    rows = connection.execute(
-        select(CAMPAIGNS.c.campaign_id, CAMPAIGNS.c.text, CAMPAIGNS.c.launched_at,
-               CAMPAIGNS.c.state)
-        .where(CAMPAIGNS.c.launched_at.is_not(None))
-    ).all()  # fmt: skip
-    space = campaign.brief.namespace
-    for row in rows:
-        other = brief.read(row.text).brief.namespace
-        if row.state == "launched" and space and other and space.meets(other):
-            raise NamespaceTaken(
-                f"Campaign {row.campaign_id} holds buckets {other.first} to {other.end} of the "
-                f"namespace {other.name!r}, and {campaign.campaign_id} asks for {space.first} to "
-                f"{space.end}. Nothing was launched. Close that one, or give this one others."
-            )
-    since = [row.campaign_id for row in rows if row.launched_at > campaign.proposed_at]
-    if not since:
-        return
-    # Caps, cool-downs and stocks were counted without them.
-    theirs = set(
-        connection.execute(
-            select(MESSAGES.c.member_id).where(MESSAGES.c.campaign_id.in_(since))
-        ).scalars()
-    )
-    both = sum(
-        one.arm in CONTACTED and one.member_id in theirs
-        for one in proposals.read(path, campaign.campaign_id)
-    )
-    if both:
-        raise Overtaken(
-            f"Campaign {since[0]} was launched after {campaign.campaign_id} was proposed, and "
-            f"{both:,} members are contacted by both. Nothing was launched. Propose it again."
-        )
-
-
-def _require(
+def require(
     campaign_id: str, state: State | None, allowed: tuple[State | None, ...], wish: str
 ) -> None:
+    """Refuse a step that is out of turn.
+
+    Raises
+    ------
+    ActionRefused : naming the state; each wish has a code of its own.
+    """
     if state in allowed:
         return
     if state is None:
-        raise UnknownCampaign(
-            f"There is no campaign {campaign_id[:40]!r}. Nothing was done. perennial act list "
-            "shows those there are."
-        )
+        raise _unknown(campaign_id)
     raise _OUT_OF_TURN[wish](
         f"Campaign {campaign_id} is {state}: it cannot be {wish}. Nothing was changed. A campaign "
         "is proposed, approved, launched and closed, in that order."
+    )
+
+
+def _unknown(campaign_id: str) -> UnknownCampaign:
+    return UnknownCampaign(
+        f"There is no campaign {campaign_id[:40]!r}. Nothing was done. perennial act list shows "
+        "those there are."
     )
 
 

@@ -33,6 +33,7 @@ from loyalty.postings import Request
 from loyalty.terms import Terms
 from programme.calendar import local_date
 from programme.database import Database
+from programme.errors import NotReady
 from programme.files import single_writer, write_durably
 from programme.settings import Programme
 
@@ -61,7 +62,7 @@ class Undelivered(Exception):
 class Post(Protocol):
     """Something that takes a message to a webhook."""
 
-    def __call__(self, route: Route, message_id: str, body: bytes) -> None:
+    def __call__(self, route: Route, message_id: str, body: bytes, *, now: datetime) -> None:
         """Deliver, or raise `Undelivered`."""
 
 
@@ -112,7 +113,8 @@ class Deliverer:
 
         Raises
         ------
-        NotReady : if somebody else is delivering for this home.
+        NotReady : if somebody else is delivering for this home; if points were promised and no
+            rules of points hold. What was sent before stays sent.
         """
         done = Delivered()
         with single_writer(self.home / "outbox" / "writer.lock", "the outbox"):
@@ -130,6 +132,11 @@ class Deliverer:
             return connection.execute(sought.limit(AT_ONCE)).all()
 
     def _deliver(self, batch: Sequence[Any], done: Delivered, now: datetime) -> None:
+        if self.terms is None and any(row.points for row in batch):
+            raise NotReady(
+                "Some messages promise points, and no rules of points hold. They were not sent. "
+                "Adopt some first: perennial points rules my-rules.toml"
+            )
         ready = self._let_through(batch, done, now)
         by_file: dict[str, list[Any]] = {}
         for row in ready:
@@ -178,7 +185,7 @@ class Deliverer:
     def _send(self, row: Any, done: Delivered, now: datetime) -> None:
         attempts = row.attempts + 1
         try:
-            self.post(self.routes.of(row.channel), row.message_id, row.content.encode())
+            self.post(self.routes.of(row.channel), row.message_id, row.content.encode(), now=now)
         except Undelivered as error:
             if error.for_good or attempts >= ATTEMPTS_MAX:
                 done.given_up += 1
@@ -254,7 +261,7 @@ class Deliverer:
         done.sent += self.database.write(work)
 
     def _grant(self, connection: Connection, row: Any, now: datetime) -> None:
-        assert self.terms is not None, "a campaign that promises points is launched with a ledger"
+        assert self.terms is not None, "nothing that promises points is delivered without a ledger"
         asked = Request(
             "EARN", posting_id_of(row.message_id), row.member_id, row.points,
             reason=f"{row.campaign_id}: {row.offer}",
@@ -279,7 +286,6 @@ def posting_id_of(message_id: str) -> str:
 def _flat(content: dict[str, Any]) -> dict[str, str | None]:
     said = {f"{part}_{language}": content[part][language]
             for part in ("name", "text") for language in ("en", "zh")}  # fmt: skip
-    # A cell that begins like a formula is one to a spreadsheet.
     said["products"] = ";".join(content.get("products", ()))
     return {name: said.get(name, content.get(name)) for name in COLUMNS}
 

@@ -17,10 +17,10 @@ from actions.campaigns import Campaign
 from actions.decisions import CONTACTED, Decision
 from actions.learned import ActionModel, Logged, learn
 from actions.offers import Catalogue, Offer
+from actions.outcomes import outcomes
 from actions.plan import NOBODY
 from actions.policy import Costs, Numbers
 from actions.promotion import case, verdict
-from actions.readout import outcomes
 from features import engine
 from programme.database import Database
 from programme.files import sha256_of

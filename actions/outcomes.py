@@ -72,16 +72,13 @@ def measured(
     return rows
 
 
-def _costs(rows: pd.DataFrame, catalogue: Catalogue) -> Sequence[float]:
+def _costs(rows: pd.DataFrame, catalogue: Catalogue) -> "pd.Series[float]":
     """Return what each member cost: her message, if one was sent, and all she redeemed of it."""
     contact = {offer.id: catalogue.minor_units(offer.contact_cost) for offer in catalogue.offers}
-    redeemed = {offer.id: catalogue.minor_units(offer.redeem_cost) for offer in catalogue.offers}
-    return [
-        (contact[offer] if sent else 0.0) + redeemed[offer] * times if treated else 0.0
-        for sent, treated, offer, times in zip(
-            rows["sent"], rows["treated"], rows["offer"], rows["redemptions"], strict=True
-        )
-    ]
+    redeem = {offer.id: catalogue.minor_units(offer.redeem_cost) for offer in catalogue.offers}
+    spent = rows["offer"].map(contact) * rows["sent"]
+    spent += rows["offer"].map(redeem) * rows["redemptions"]
+    return spent.where(rows["treated"], 0.0).astype(float)
 
 
 def _sent(database: Database, campaign_id: str, until: datetime) -> set[str]:

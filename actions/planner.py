@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actions.arms import bucket, buckets_of, is_in_range
+from actions.arms import is_in_range
 from actions.audience import KNOWN, Audience
 from actions.brief import Brief
 from actions.decisions import ArmName, Decision, Scored
-from actions.drawing import Drawing, decide, draw
+from actions.drawing import Drawing, decide, draw, is_covered
 from actions.effects import detectable
 from actions.guardrails import FREE, GATES, Codes, Gate
 from actions.offers import Catalogue, Offer, OfferKind
@@ -274,13 +274,13 @@ def _granted(
 
 def open_to(brief: Brief, members: NDArray[np.str_]) -> NDArray[np.intp]:
     """Return the places of members a campaign is open to: its coverage, and its namespace."""
-    limit, space = buckets_of(brief.coverage), brief.namespace
-    open_ = [
-        bucket(f"{brief.salt}/coverage", member) < limit
-        and (space is None or is_in_range(space.name, member, space.first, space.end))
-        for member in members.tolist()
-    ]
-    return np.flatnonzero(np.array(open_, dtype=bool))
+    listed, space = members.tolist(), brief.namespace
+    open_ = is_covered(brief.salt, listed, brief.coverage)
+    if space is not None:
+        open_ &= np.array(
+            [is_in_range(space.name, one, space.first, space.end) for one in listed], dtype=bool
+        )
+    return np.flatnonzero(open_)
 
 
 def resources_of(

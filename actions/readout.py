@@ -25,7 +25,6 @@ from actions.effects import (
 from actions.errors import NotLaunched
 from actions.offers import Catalogue
 from actions.outcomes import assigned, is_simulated, measured
-from actions.outcomes import outcomes as outcomes
 from features import engine
 from programme.database import Database
 from programme.settings import Programme, Settings

@@ -14,12 +14,12 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from sqlalchemy import Connection, insert, select
 
-from actions import campaigns, decisions, proposals
+from actions import campaigns, decisions, launching, proposals
 from actions.arms import bucket
 from actions.brief import Asked
-from actions.decisions import CONTACTED, Decision
+from actions.decisions import Decision
 from actions.offers import Catalogue
-from actions.tables import CAMPAIGNS, FIRINGS, MESSAGES
+from actions.tables import CAMPAIGNS, FIRINGS
 from features import engine
 from features.contracts import EVENT_KINDS
 from features.identities import resolve, with_member
@@ -266,18 +266,13 @@ def launch(
             return False
         connection.execute(insert(CAMPAIGNS).values(row))
         decisions.log(connection, decided, decided_at=now)
-        messages = [
-            campaigns.message(one, catalogue, day=day, now=now)
-            for one in decided
-            if one.arm in CONTACTED and one.offer is not None
-        ]
+        launching.post(connection, decided, catalogue, day=day, now=now)
         firings = [
             {"trigger_id": trigger.id, "member_id": one.member_id, "fired_on": day}
             for one in decided
         ]
-        for table, rows in ((MESSAGES, messages), (FIRINGS, firings)):
-            for first in range(0, len(rows), ROWS_AT_ONCE):
-                connection.execute(insert(table), rows[first : first + ROWS_AT_ONCE])
+        for first in range(0, len(firings), ROWS_AT_ONCE):
+            connection.execute(insert(FIRINGS), firings[first : first + ROWS_AT_ONCE])
         note(connection, (trigger.feed, watermark))
         return True
 

@@ -57,25 +57,33 @@ def _take_events(
     connection: Connection, rulebook: Rulebook, book: Book, events: Sequence[Event]
 ) -> Taken:
     taken = Taken()
-    sound = []
+    readable, late = [], dict[int, PostingRefused]()
     for index, event in enumerate(events):
         try:
             _check_event(event)
             rulebook.check(event.occurred_at)
-            probe = Request("EARN", "#", event.member_id, None, event.occurred_at,
-                            order_key=_key(event))  # fmt: skip
-            check_limits(probe, book.terms, book.now)
         except PostingRefused as refused:
             taken.refusals.append(Refusal(index, _key(event), refused))
-        else:
-            sound.append((index, event))
-    members = [event.member_id for _, event in sound]
+            continue
+        readable.append((index, event))
+        probe = Request("EARN", "#", event.member_id, None, event.occurred_at,
+                        order_key=_key(event))  # fmt: skip
+        try:
+            check_limits(probe, book.terms, book.now)
+        except PostingRefused as refused:
+            late[index] = refused
+    members = [event.member_id for index, event in readable if index not in late]
     book.lock(members, members)
-    book.look_up([_event_posting(event) for _, event in sound])
+    book.look_up([_event_posting(event) for _, event in readable])
     times: dict[tuple[str, date, str], int] = {}
-    for index, event in sorted(sound, key=lambda pair: pair[1].occurred_at):
+    for index, event in sorted(readable, key=lambda pair: pair[1].occurred_at):
         posting_id, fingerprint = _event_posting(event), _fingerprint(event)
-        if (posted := book.find(posting_id)) is not None:
+        posted = book.find(posting_id)
+        if posted is None and index in late:
+            # One that came in time once is known, however late it comes again.
+            taken.refusals.append(Refusal(index, _key(event), late[index]))
+            continue
+        if posted is not None:
             if posted.fingerprint == fingerprint:
                 taken.known += 1
             else:

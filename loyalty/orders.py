@@ -133,13 +133,17 @@ class _Orders:
         self._taken = Taken()
 
     def take(self, purchases: Sequence[Purchase]) -> Taken:
-        numbered = [(n, line) for n, line in enumerate(purchases) if self._is_sound(n, line)]
+        readable = [(n, line) for n, line in enumerate(purchases) if self._is_sound(n, line)]
+        late = {n: why for n, line in readable if (why := self._beyond(line)) is not None}
+        numbered = [(n, line) for n, line in readable if n not in late]
         sound = [purchase for _, purchase in numbered]
         members = [purchase.member_id for purchase in sound]
         # First the locks: what is read below is then still true when it is written.
         self._book.lock(members, members)
         orders = self._load({purchase.counts_for for purchase in sound})
-        known = self._known({(purchase.source, purchase.order_id) for purchase in sound})
+        known = self._known({(purchase.source, purchase.order_id) for _, purchase in readable})
+        for index, why in late.items():
+            self._too_late(index, purchases[index], known, why)
         # What each order gets, with the places in the batch.
         taken: dict[tuple[str, str], list[tuple[int, Purchase, dict[str, Any]]]] = {}
         for index, purchase in sorted(numbered, key=lambda pair: pair[1].occurred_at):
@@ -278,13 +282,34 @@ class _Orders:
         try:
             _check_purchase(purchase, self._rulebook.programme.currency)
             self._rulebook.check(purchase.occurred_at)
-            probe = Request("EARN", "#", purchase.member_id, None, purchase.occurred_at,
-                            order_key=f"{purchase.source}/{purchase.order_id}")  # fmt: skip
-            check_limits(probe, self._book.terms, self._book.now)
         except PostingRefused as refused:
             self._refuse(index, purchase, refused)
             return False
         return True
+
+    def _beyond(self, purchase: Purchase) -> PostingRefused | None:
+        """Return why a line is of a day that is not taken any more, or not yet."""
+        probe = Request("EARN", "#", purchase.member_id, None, purchase.occurred_at,
+                        order_key=f"{purchase.source}/{purchase.order_id}")  # fmt: skip
+        try:
+            check_limits(probe, self._book.terms, self._book.now)
+        except PostingRefused as refused:
+            return refused
+        return None
+
+    def _too_late(
+        self,
+        index: int,
+        purchase: Purchase,
+        known: dict[tuple[str, str, str], str],
+        why: PostingRefused,
+    ) -> None:
+        """Refuse a line beyond the limits, unless it came in time once: then it is known."""
+        line_key = (purchase.source, purchase.order_id, purchase.line.line_no)
+        if line_key in known:
+            self._seen_before(index, purchase, known[line_key] == _fingerprint(purchase))
+        else:
+            self._refuse(index, purchase, why)
 
     def _seen_before(self, index: int, purchase: Purchase, same: bool) -> None:
         if same:

@@ -67,6 +67,22 @@ def parse_day(text: str) -> date:
         ) from error
 
 
+def parse_instant(text: str) -> datetime:
+    """Read an instant written in ISO 8601; one without a timezone is in UTC.
+
+    Raises
+    ------
+    InputRefused : if the text is none, or lies at an end of the calendar.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InputRefused(
+            f"{text!r:.80} is no instant. Nothing was done. Write for example 2018-03-01T09:00:00Z."
+        ) from error
+
+
 def require_whole_weeks(days: int, what: str) -> int:
     """Return `days` if it is a positive multiple of seven.
 

@@ -32,6 +32,7 @@ from programme.errors import InputRefused
 from programme.settings import Settings
 from serving import demo_home, simulator
 from serving.action_desk import ActionDesk
+from serving.contacts_feed import ContactsFeed
 from serving.demo_home import DemoHome
 from serving.points import PointsDesk
 from serving.simulator import People, Told, World
@@ -198,36 +199,36 @@ class _Campaign:
         its = [catalogue.named(str(log[member].offer)) for member in who.member_id]
         treated = np.array([log[member].arm != "control" for member in who.member_id])
         told = Told(
-            np.isin(who.member_id, list(sent)),
+            np.isin(who.member_id, sent),
             np.array([catalogue.minor_units(offer.contact_cost) for offer in its], float),
             np.array([catalogue.minor_units(offer.redeem_cost) for offer in its], float),
             np.array([min(horizon, offer.valid_days) for offer in its], float),
         )
         purchases, redemptions = simulator.respond(who, told, WORLD, horizon_days=horizon, rng=rng)
         end = self.launched + timedelta(days=horizon)
-        self._ingest_purchases(purchases, end)
-        contacts = [(member, "sent", at) for member, at in sorted(sent.items())]
-        contacts += [
-            (member, "redeemed", self.launched + timedelta(days=day))
-            for member, day in zip(redemptions["member"], redemptions["day"], strict=True)
+        self._ingest_purchases(purchases, catalogue.cents, end)
+        self.tell("ingesting what was sent")
+        ingest(
+            ContactsFeed(self.desk.points.database, until=end), self.made.settings,
+            end + timedelta(minutes=1),
+        )  # fmt: skip
+        frame = pd.DataFrame({"member": redemptions["member"]})
+        frame["at"] = [
+            f"{self.launched + timedelta(days=day):%Y-%m-%dT%H:%M:%SZ}"
+            for day in redemptions["day"]
         ]
-        frame = pd.DataFrame(contacts, columns=["member", "kind", "at"])
-        frame["at"] = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in frame["at"]]
         frame["id"] = [log[member].decision_id for member in frame["member"]]
-        frame["arm"] = [log[member].arm for member in frame["member"]]
-        frame["chance"] = [log[member].propensity for member in frame["member"]]
         frame["offer"] = [log[member].offer for member in frame["member"]]
         frame["channel"] = [catalogue.named(offer).channel for offer in frame["offer"]]
         columns = {
             "contact": "id", "decision": "id", "member": "member", "occurred_at": "at",
-            "kind": "kind", "channel": "channel", "offer": "offer", "arm": "arm",
-            "propensity": "chance", "always": {"campaign": campaign_id},
+            "channel": "channel", "offer": "offer",
+            "always": {"campaign": campaign_id, "kind": "redeemed"},
         }  # fmt: skip
         self._ingest("contacts", frame, columns, end)
         return who, told, treated
 
-    def _ingest_purchases(self, purchases: pd.DataFrame, end: datetime) -> None:
-        digits = 2
+    def _ingest_purchases(self, purchases: pd.DataFrame, digits: int, end: datetime) -> None:
         frame = pd.DataFrame(
             {
                 "member": purchases["member"],
@@ -248,12 +249,12 @@ class _Campaign:
         }  # fmt: skip
         self._ingest("purchases", frame, columns, end)
 
-    def _sent(self, campaign_id: str) -> dict[str, datetime]:
-        sought = select(MESSAGES.c.member_id, MESSAGES.c.ended_at).where(
+    def _sent(self, campaign_id: str) -> list[str]:
+        sought = select(MESSAGES.c.member_id).where(
             (MESSAGES.c.campaign_id == campaign_id) & (MESSAGES.c.state == "sent")
         )
         with self.desk.points.database.read() as connection:
-            return {row.member_id: row.ended_at for row in connection.execute(sought)}
+            return list(connection.execute(sought).scalars())
 
     def _ingest(
         self, table: str, frame: pd.DataFrame, columns: dict[str, Any], when: datetime

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from actions import (
     experience,
     guardrails,
     history,
+    launching,
     planner,
     readout,
     reasons,
@@ -38,7 +39,7 @@ from features.tags import rules, store
 from features.tags.scored import PREFIX
 from loyalty.terms import Terms as PointsTerms
 from programme.calendar import local_date
-from programme.errors import InputRefused, NotReady
+from programme.errors import NotReady
 from programme.settings import Settings
 from serving.batch import score_all
 from serving.points import PointsDesk
@@ -233,10 +234,8 @@ class ActionDesk:
                 terms=Terms(margin_rate=catalogue.file.margin_rate),
                 earlier=counter.earlier_scores(self.settings, described.as_of),
             )  # fmt: skip
-            goods[kind] = {
-                str(member): tuple(rows["product_id"].astype(str))
-                for member, rows in shown.rows.groupby("member_id", sort=True)
-            }
+            named = shown.rows.groupby("member_id", sort=True)["product_id"].agg(tuple)
+            goods[kind] = {str(member): products for member, products in named.items()}
             each = shown.worth_cents().reindex(pd.Index(everybody.members)).fillna(0.0)
             worth[:, its] = each.to_numpy(float)[:, None]
             fits[:, its] &= np.isin(everybody.members, list(goods[kind]))[:, None]
@@ -244,7 +243,7 @@ class ActionDesk:
 
     def launch(self, campaign_id: str, *, now: datetime) -> Campaign:
         """Launch an approved campaign."""
-        return campaigns.launch(
+        return launching.launch(
             self.points.database, self.points.programme, self.settings.home, campaign_id, now=now
         )
 
@@ -268,9 +267,11 @@ class ActionDesk:
         return deliverer.run(now=now, tell=tell)
 
     def read_out(self, campaign_id: str, *, now: datetime) -> ReadOut:
-        """Read out a launched campaign."""
+        """Read out a launched campaign; of a closed one, what was read at the close."""
         database, programme = self.points.database, self.points.programme
         campaign = campaigns.get(database, campaign_id)
+        if campaign.readout is not None:
+            return ReadOut.from_json(campaign.readout)
         catalogue = campaigns.catalogue_of(database, programme, campaign.catalogue)
         return readout.read_out(self.settings, programme, database, campaign, catalogue, now=now)
 
@@ -306,21 +307,3 @@ def _spread(
     before = facts["spend_cents_84d"].fillna(0).to_numpy(float) - recent
     told = float(np.corrcoef(recent, before)[0, 1]) if recent.std() and before.std() else 0.0
     return {"spread_cents": float(recent.std()) * catalogue.file.margin_rate, "before": told**2}
-
-
-def moment(text: str | None) -> datetime:
-    """Return the moment a command acts at: now, or the one that was written.
-
-    Raises
-    ------
-    InputRefused : if the text is no instant.
-    """
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputRefused(
-            f"{text!r} is no instant. Nothing was done. Write for example 2018-03-01T09:00:00Z."
-        ) from error
-    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -6,9 +6,9 @@ somebody else; whoever remembers the id does a message that comes twice once.
 """
 
 import hmac
-import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -45,7 +45,7 @@ def signature(secret: bytes, moment: int, body: bytes) -> str:
     return hmac.new(secret, f"{moment}.".encode() + body, sha256).hexdigest()
 
 
-def post(route: Route, message_id: str, body: bytes) -> None:
+def post(route: Route, message_id: str, body: bytes, *, now: datetime) -> None:
     """Deliver one message.
 
     Raises
@@ -53,7 +53,7 @@ def post(route: Route, message_id: str, body: bytes) -> None:
     Undelivered : if the receiver did not say that it took it.
     """
     assert route.url is not None
-    moment = int(time.time())
+    moment = int(now.timestamp())
     request = urllib.request.Request(
         route.url, body, method="POST",
         headers={

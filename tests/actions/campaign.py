@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from actions import brief, campaigns, offers
+from actions import brief, campaigns, launching, offers
 from actions.brief import Asked
 from actions.campaigns import Campaign
 from actions.decisions import ArmName, Decision, Scored
@@ -97,4 +97,4 @@ def launch(
 ) -> Campaign:
     propose(database, settings, programme, campaign, of=of)
     campaigns.approve(database, campaign, by="Ada", now=NOW)
-    return campaigns.launch(database, programme, settings.home, campaign, now=NOW)
+    return launching.launch(database, programme, settings.home, campaign, now=NOW)

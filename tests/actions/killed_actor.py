@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from actions import campaigns
+from actions import campaigns, launching
 from actions.decisions import Decision
 from actions.dispatch import Deliverer
 from actions.guardrails import History
@@ -41,7 +41,7 @@ def act(settings: Settings, url: str, campaign: str, at: datetime) -> None:
             campaigns.approve(database, campaign, by="Ada", now=at)
         except InputRefused:
             pass  # approved before, by one who was killed since
-        campaigns.launch(database, SHOP, settings.home, campaign, now=at)
+        launching.launch(database, SHOP, settings.home, campaign, now=at)
         routes = {"sms": {"via": "webhook", "url": url, "secret_env": "HOOK_KEY"}}
         Deliverer(
             database, SHOP, settings.home, Routes.model_validate({"route": routes}),

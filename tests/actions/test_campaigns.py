@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from actions import campaigns, decisions, offers, proposals
+from actions import campaigns, decisions, launching, offers, proposals
 from actions.tables import DECISIONS, MESSAGES
 from programme.database import Database
 from programme.errors import InputRefused, NotReady
@@ -47,7 +47,7 @@ def test_a_campaign_goes_from_proposal_to_close(
     approved = campaigns.approve(database, "autumn", by="Ada", now=NOW)
     assert (approved.state, approved.approved_by) == ("approved", "Ada")
 
-    launched = campaigns.launch(database, shop, settings.home, "autumn", now=NOW)
+    launched = launching.launch(database, shop, settings.home, "autumn", now=NOW)
     assert (launched.state, launched.launched_at) == ("launched", NOW)
     assert decisions.of_campaign(database, "autumn") == made.decided()
     assert count(database, MESSAGES) == 3
@@ -68,7 +68,7 @@ def test_launching_twice_launches_once(
     with ThreadPoolExecutor(4) as pool:
         found = list(
             pool.map(
-                lambda _: campaigns.launch(database, shop, settings.home, "autumn", now=NOW),
+                lambda _: launching.launch(database, shop, settings.home, "autumn", now=NOW),
                 range(8),
             )
         )
@@ -83,7 +83,7 @@ def test_steps_out_of_order_are_refused(
         campaigns.approve(database, "autumn", by="Ada", now=NOW)
     made.propose(database, settings, shop)
     with pytest.raises(InputRefused, match="autumn is proposed: it cannot be launched"):
-        campaigns.launch(database, shop, settings.home, "autumn", now=NOW)
+        launching.launch(database, shop, settings.home, "autumn", now=NOW)
     with pytest.raises(InputRefused, match="it cannot be closed"):
         campaigns.close(database, "autumn", None, now=NOW)
     campaigns.approve(database, "autumn", by="Ada", now=NOW)
@@ -102,7 +102,7 @@ def test_what_was_approved_is_what_is_launched(
     path.write_bytes(path.read_bytes() + b"x")
 
     with pytest.raises(InputRefused, match="is not the file that was approved"):
-        campaigns.launch(database, shop, settings.home, "autumn", now=NOW)
+        launching.launch(database, shop, settings.home, "autumn", now=NOW)
     assert count(database, MESSAGES) == 0
 
 
@@ -122,7 +122,7 @@ def test_an_offer_that_has_ended_is_not_launched(
     campaigns.approve(database, "autumn", by="Ada", now=NOW)
 
     with pytest.raises(InputRefused, match="Offer letter holds from the beginning to 2026-11-30"):
-        campaigns.launch(database, shop, settings.home, "autumn", now=NOW + timedelta(days=40))
+        launching.launch(database, shop, settings.home, "autumn", now=NOW + timedelta(days=40))
 
 
 def test_exclusive_campaigns_do_not_meet(
@@ -133,15 +133,15 @@ def test_exclusive_campaigns_do_not_meet(
 
     made.propose(database, settings, shop, "one", more=space(0, 5_000))
     campaigns.approve(database, "one", by="Ada", now=NOW)
-    campaigns.launch(database, shop, settings.home, "one", now=NOW)
+    launching.launch(database, shop, settings.home, "one", now=NOW)
     later = NOW + timedelta(hours=1)
     for name, first in (("two", 4_999), ("three", 5_000)):
         made.propose(database, settings, shop, name, more=space(first, 10_000), now=later)
         campaigns.approve(database, name, by="Ada", now=later)
 
     with pytest.raises(InputRefused, match="Campaign one holds buckets 0 to 5000"):
-        campaigns.launch(database, shop, settings.home, "two", now=later)
-    assert campaigns.launch(database, shop, settings.home, "three", now=later).state == "launched"
+        launching.launch(database, shop, settings.home, "two", now=later)
+    assert launching.launch(database, shop, settings.home, "three", now=later).state == "launched"
 
 
 def test_a_proposal_that_another_launch_overtook_is_made_anew(
@@ -150,10 +150,10 @@ def test_a_proposal_that_another_launch_overtook_is_made_anew(
     for name in ("one", "two"):
         made.propose(database, settings, shop, name)
         campaigns.approve(database, name, by="Ada", now=NOW)
-    campaigns.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
+    launching.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
 
     with pytest.raises(InputRefused, match="one was launched after two was proposed, and 3 memb"):
-        campaigns.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
+        launching.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
 
 
 def test_a_launch_that_reached_nobody_else_overtakes_nothing(
@@ -163,9 +163,9 @@ def test_a_launch_that_reached_nobody_else_overtakes_nothing(
     made.propose(database, settings, shop, "two")
     for name in ("one", "two"):
         campaigns.approve(database, name, by="Ada", now=NOW)
-    campaigns.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
+    launching.launch(database, shop, settings.home, "one", now=NOW + timedelta(seconds=1))
 
-    found = campaigns.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
+    found = launching.launch(database, shop, settings.home, "two", now=NOW + timedelta(seconds=2))
     assert found.state == "launched"
 
 

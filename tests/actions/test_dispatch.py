@@ -198,8 +198,8 @@ def test_a_deliverer_killed_between_answer_and_note_has_its_effect_once(
     class Killed(BaseException):
         pass
 
-    def killed_after(route: Route, message_id: str, body: bytes) -> None:
-        post(route, message_id, body)
+    def killed_after(route: Route, message_id: str, body: bytes, *, now: datetime) -> None:
+        post(route, message_id, body, now=now)
         raise Killed
 
     its = deliverer(launched, settings, shop, receiver=receiver)
@@ -255,6 +255,17 @@ def test_points_and_the_word_that_they_were_sent_commit_together(
 
     run(deliverer(launched, settings, shop))
     assert points.balance(launched, TERMS, "m3", now=NOW).active == 200_00
+
+
+def test_points_that_nobody_may_post_stop_the_delivery_and_lose_nothing(
+    launched: Database, settings: Settings, shop: Programme
+) -> None:
+    its = deliverer(launched, settings, shop)
+    with pytest.raises(NotReady, match="no rules of points hold"):
+        run(Deliverer(**{**vars(its), "terms": None}))
+    assert {state for state, _ in states(launched).values()} == {"waiting"}
+
+    assert run(its).sent == 3
 
 
 def test_two_deliverers_do_not_meet(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from actions import brief, campaigns, experience, offers
+from actions import brief, campaigns, experience, launching, offers
 from actions.audience import KNOWN
 from actions.decisions import Decision, Scored
 from actions.experience import Lesson
@@ -89,7 +89,7 @@ class World:
             {"known": list(KNOWN)}, as_of=at.date(), now=at,
         )  # fmt: skip
         campaigns.approve(self.database, name, by="Ada", now=at)
-        campaigns.launch(self.database, self.programme, self.settings.home, name, now=at)
+        launching.launch(self.database, self.programme, self.settings.home, name, now=at)
         for row, one in enumerate(made):
             effect = self.moved * (self.x[row, 0] > 0) * (one.arm == "explored")
             if self.rng.random() < 0.2 + effect:

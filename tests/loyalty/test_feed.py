@@ -16,7 +16,7 @@ from loyalty.postings import Request
 from loyalty.terms import Terms
 from programme.database import Database
 from programme.settings import PROGRAMME_FILE, Programme, Settings
-from serving.points_feed import COLUMNS, LedgerFeed
+from serving.points_feed import LedgerFeed
 
 NOW = datetime(2018, 3, 9, 17, tzinfo=UTC)
 TERMS = Terms("UTC", lasting=Lasting("days", 30))
@@ -42,7 +42,7 @@ def lived(database: Database) -> None:
 
 def test_a_row_of_the_feed_has_the_columns_of_the_contract() -> None:
     assert {field.name for field in fields(FeedRow)} == set(contracts.POINTS.column_names)
-    assert set(COLUMNS) == set(contracts.POINTS.column_names)
+    assert set(LedgerFeed.columns) == set(contracts.POINTS.column_names)
 
 
 def test_the_feed_adds_up_to_balances_at_every_end(database: Database) -> None:

@@ -4,12 +4,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from loyalty.behaviours import Event, take_events
 from loyalty.errors import InsufficientPoints, Malformed, NotReversible, OutsideLimits
+from loyalty.orders import take_purchases
 from loyalty.points import balance, post
 from loyalty.postings import Request
 from loyalty.terms import written
 from programme.database import Database
-from tests.loyalty.shop import NOW, rulebook
+from tests.loyalty.shop import NOW, purchase, rulebook
 
 TERMS = rulebook().terms(NOW)
 
@@ -46,3 +48,17 @@ def test_a_balance_before_time_began_is_refused(database: Database) -> None:
 
     with pytest.raises(Malformed, match="at an end of the calendar"):
         balance(database, TERMS, "ann", now=NOW, at=dawn)
+
+
+def test_what_came_in_time_once_is_known_however_late_it_comes_again(database: Database) -> None:
+    came = [purchase("old", 10_00, line_no="1"), purchase("new", 10_00, line_no="1")]
+    happened = [Event("app", "e1", "ann", NOW, "review"), Event("app", "e2", "ann", NOW, "review")]
+    assert len(take_purchases(database, rulebook(), came[:1], now=NOW).postings) == 1
+    assert len(take_events(database, rulebook(), happened[:1], now=NOW).postings) == 1
+
+    late = NOW + timedelta(days=401)
+    purchases = take_purchases(database, rulebook(), came, now=late)
+    events = take_events(database, rulebook(), happened, now=late)
+    for taken in (purchases, events):
+        assert (taken.known, len(taken.postings)) == (1, 0)
+        assert [(one.index, type(one.refused)) for one in taken.refusals] == [(1, OutsideLimits)]

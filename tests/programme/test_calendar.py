@@ -85,3 +85,14 @@ def test_windows_are_whole_weeks() -> None:
 def test_an_instant_beyond_the_calendar_is_refused(written: str, zone: str) -> None:
     with pytest.raises(InputRefused, match="beyond the calendar"):
         calendar.local_date(datetime.fromisoformat(written), zone)
+
+
+def test_an_instant_is_zoned_or_in_utc_and_never_at_an_end_of_the_calendar() -> None:
+    assert calendar.parse_instant("2018-03-01T09:00:00Z") == datetime(2018, 3, 1, 9, tzinfo=UTC)
+    assert calendar.parse_instant("2018-03-01T09:00:00+02:00") == datetime(
+        2018, 3, 1, 7, tzinfo=UTC
+    )
+    assert calendar.parse_instant("2018-03-01") == datetime(2018, 3, 1, tzinfo=UTC)
+    for text in ("yesterday", "", "9999-12-31T23:59:59-23:00", "2018-13-01"):
+        with pytest.raises(InputRefused, match="is no instant"):
+            calendar.parse_instant(text)

@@ -17,7 +17,7 @@ from features.ingest import ingest
 from features.sources.export import Export
 from features.sources.mapping import Mapping
 from programme.errors import InputRefused, NotReady
-from serving.action_desk import ActionDesk, moment
+from serving.action_desk import ActionDesk
 from serving.points import PointsDesk
 from tests import little_programme
 from tests.little_programme import AS_OF, LittleProgramme
@@ -214,7 +214,7 @@ def test_the_commands_say_what_happened(desk: ActionDesk) -> None:
     def run(*arguments: str) -> str:
         result = runner.invoke(perennial.app, ["--home", home, *arguments])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     preview = json.loads(run("act", "preview", "autumn", "--json"))
     assert preview["members"] == 120
@@ -235,10 +235,3 @@ def test_the_commands_say_what_happened(desk: ActionDesk) -> None:
     )
     assert "may be contacted again" in run("act", "suppress", "m001", "--lift")
     assert json.loads(run("act", "read", "autumn", "--json", "--at", at))["complete"] is False
-
-
-def test_a_moment_is_now_or_what_was_written() -> None:
-    assert moment("2018-03-01T09:00:00Z") == datetime(2018, 3, 1, 9, tzinfo=UTC)
-    assert moment("2018-03-01") == datetime(2018, 3, 1, tzinfo=UTC)
-    with pytest.raises(InputRefused, match="is no instant"):
-        moment("yesterday")

@@ -21,7 +21,7 @@ from features.sources.export import Export
 from features.sources.mapping import Mapping
 from programme.settings import PROGRAMME_FILE, Settings
 from serving.action_desk import ActionDesk
-from serving.contacts_feed import COLUMNS, ContactsFeed, SentRow, rows
+from serving.contacts_feed import ContactsFeed, SentRow, rows
 from serving.points import PointsDesk
 from tests import little_programme
 from tests.actions import campaign as made
@@ -71,7 +71,7 @@ def told(desk: ActionDesk, kind: str, contact_id: str, member: str, at: datetime
 
 def test_a_row_of_the_feed_has_the_columns_of_the_contract() -> None:
     assert {field.name for field in fields(SentRow)} == set(contracts.CONTACTS.column_names)
-    assert set(COLUMNS) == set(contracts.CONTACTS.column_names)
+    assert set(ContactsFeed.columns) == set(contracts.CONTACTS.column_names)
 
 
 def test_only_what_was_sent_is_stored_whole_and_twice_is_once(desk: ActionDesk) -> None:

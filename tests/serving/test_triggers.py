@@ -209,7 +209,7 @@ def test_a_score_fires_for_whom_it_crossed_the_threshold(desk: ActionDesk) -> No
         ('id = "a"\non = "points_expiring"\nwithin_days = 0\noffers = ["letter"]', "within_days"),
         (VISIT + 'offers = ["letter"]\nmost_a_day = 0', "most_a_day"),
         (VISIT + 'offers = ["letter"]\ncolour = 1', "colour"),
-        ("id = ", "cannot be read"),
+        ("id = ", "is not TOML"),
     ],
 )  # fmt: skip
 def test_a_faulty_trigger_is_refused_by_name(desk: ActionDesk, text: str, said: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from actions import campaigns, offers
+from actions import campaigns, launching, offers
 from actions.campaigns import Campaign
 from actions.effects import adjusted_p_values
 from actions.outcomes import SIMULATOR
@@ -82,7 +82,7 @@ def launch(
 
 
 def shop_launch(shop: Shop, campaign: str) -> Campaign:
-    return campaigns.launch(shop.database, shop.programme, shop.settings.home, campaign, now=NOW)
+    return launching.launch(shop.database, shop.programme, shop.settings.home, campaign, now=NOW)
 
 
 _written: dict[tuple[Shop, str | None, str, datetime], str] = {}
