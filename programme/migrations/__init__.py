@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from programme.errors import InputRefused
 
-HEAD = "0004"
+HEAD = "0005"
 # Any number that no other program on the server is likely to lock.
 _LOCK = 7_302_711_206_115
 

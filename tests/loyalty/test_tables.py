@@ -10,12 +10,14 @@ from actions import tables as actions
 from loyalty import tables as loyalty
 from programme import migrations
 from programme.database import Database
+from serving.online import tables as online
 
 
 def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
     together = MetaData()
-    for table in (*loyalty.metadata.tables.values(), *actions.metadata.tables.values()):
-        table.to_metadata(together)
+    for metadata in (loyalty.metadata, actions.metadata, online.metadata):
+        for table in metadata.tables.values():
+            table.to_metadata(together)
 
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

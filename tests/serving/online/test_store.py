@@ -1,0 +1,75 @@
+"""What is written about a member is what is read."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from programme.database import Database
+from programme.settings import Settings
+from serving.online.store import NUMBERS, OnlineStore, StoredMember, part_of
+from serving.online.tables import PARTS
+
+MEMBER = StoredMember(
+    member_id="1145",
+    as_of=date(2018, 1, 1),
+    data_as_of=datetime(2017, 12, 31, 12, 0, 0, 5, UTC),
+    population="active",
+    features=np.arange(len(NUMBERS), dtype=np.float64),
+    texts={"home_store": "北京 '1'"},
+    scores={"value": {"value_cents": 12.5}},
+    traits={"stage": "loyal", "tags": ["a"]},
+    snapshot="2018-01-01_a_000001_b",
+    updated_at=datetime(2018, 1, 1, tzinfo=UTC),
+    seq=7,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnlineStore]:
+    database = Database.open(Settings(home=tmp_path_factory.mktemp("store")))
+    yield OnlineStore(database)
+    database.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    member_id=st.text(
+        st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=64
+    ),
+    features=arrays(np.float64, len(NUMBERS)),
+)
+def test_what_is_written_is_read(store: OnlineStore, member_id: str, features: np.ndarray) -> None:
+    member = replace(MEMBER, member_id=member_id, features=features)
+
+    store.database.write(lambda connection: store.write(connection, [member]))
+    found = store.read(["nobody at all, who is not there", member_id])
+
+    assert list(found) == [member_id]
+    np.testing.assert_array_equal(found[member_id].features, features)
+    for name in ("as_of", "data_as_of", "texts", "scores", "traits", "seq", "snapshot"):
+        assert getattr(found[member_id], name) == getattr(member, name)
+    assert 0 <= part_of(member_id) < PARTS
+
+
+def test_a_member_is_replaced_whole(store: OnlineStore) -> None:
+    after = replace(MEMBER, traits={"tags": []})
+    store.database.write(lambda connection: store.write(connection, [MEMBER]))
+    store.database.write(lambda connection: store.write(connection, [after]))
+
+    assert store.read(["1145"])["1145"].traits == {"tags": []}
+
+
+def test_rows_of_other_features_are_not_read(store: OnlineStore) -> None:
+    store.database.write(lambda connection: store.write(connection, [MEMBER]))
+
+    assert OnlineStore(store.database, feature_set="another").read(["1145"]) == {}
+
+
+def test_nothing_was_published_yet(store: OnlineStore) -> None:
+    assert store.publication() is None
