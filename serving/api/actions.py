@@ -52,6 +52,7 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 CampaignCursor = Annotated[str | None, Query(min_length=1, max_length=CAMPAIGN_ID_LENGTH_MAX)]
 MemberCursor = Annotated[str | None, Query(min_length=1, max_length=64)]
 Accepted = Annotated[str | None, Header(alias="Accept-Language")]
+READ, WRITE = {"x-scope": "actions:read"}, {"x-scope": "actions:write"}
 
 
 def create_routes(desk: ActionDesk, responses: dict[int | str, dict[str, Any]]) -> APIRouter:
@@ -70,12 +71,14 @@ def create_routes(desk: ActionDesk, responses: dict[int | str, dict[str, Any]]) 
 
 
 def _offer_routes(routes: APIRouter, desk: ActionDesk) -> None:
-    @routes.get("/v1/offers", operation_id="list_offers")
+    @routes.get("/v1/offers", operation_id="list_offers", openapi_extra=READ)
     def listed() -> CatalogueAnswer:
         """List the offers that hold."""
         return _catalogue(desk.catalogue)
 
-    @routes.post("/v1/offers", response_model=AdoptedAnswer, operation_id="adopt_offers")
+    @routes.post(
+        "/v1/offers", response_model=AdoptedAnswer, operation_id="adopt_offers", openapi_extra=WRITE
+    )
     def adopt(body: CatalogueRequest, key: Key = None) -> Response:
         """Adopt a version of the offers; the last adopted one holds."""
 
@@ -87,7 +90,12 @@ def _offer_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
 
 def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
-    @routes.post("/v1/campaigns", response_model=CampaignAnswer, operation_id="propose_campaign")
+    @routes.post(
+        "/v1/campaigns",
+        response_model=CampaignAnswer,
+        operation_id="propose_campaign",
+        openapi_extra=WRITE,
+    )
     def propose(body: CampaignRequest, key: Key = None) -> Response:
         """Work out what a campaign would do to every member; nothing is sent."""
 
@@ -100,7 +108,7 @@ def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
     @routes.post(
         "/v1/campaigns/{campaign_id}/approve", response_model=CampaignAnswer,
-        operation_id="approve_campaign",
+        operation_id="approve_campaign", openapi_extra=WRITE,
     )  # fmt: skip
     def approve(campaign_id: CampaignId, body: ApprovalRequest, key: Key = None) -> Response:
         """Say yes to exactly what was proposed."""
@@ -113,7 +121,7 @@ def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
     @routes.post(
         "/v1/campaigns/{campaign_id}/launch", response_model=CampaignAnswer,
-        operation_id="launch_campaign",
+        operation_id="launch_campaign", openapi_extra=WRITE,
     )  # fmt: skip
     def launch(campaign_id: CampaignId, key: Key = None) -> Response:
         """Write the decision log and the outbox of an approved campaign, once."""
@@ -124,7 +132,7 @@ def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
     @routes.post(
         "/v1/campaigns/{campaign_id}/close", response_model=ReadOutAnswer,
-        operation_id="close_campaign",
+        operation_id="close_campaign", openapi_extra=WRITE,
     )  # fmt: skip
     def close(campaign_id: CampaignId, key: Key = None) -> Response:
         """Read a campaign out for the last time and end it; what still waits is not sent."""
@@ -134,7 +142,12 @@ def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
         return _write(desk, f"close {campaign_id}", key, None, work)
 
-    @routes.post("/v1/deliveries", response_model=DeliveredAnswer, operation_id="deliver_messages")
+    @routes.post(
+        "/v1/deliveries",
+        response_model=DeliveredAnswer,
+        operation_id="deliver_messages",
+        openapi_extra=WRITE,
+    )
     def deliver(key: Key = None) -> Response:
         """Send what is due, each message once."""
 
@@ -149,7 +162,7 @@ def _life_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
 
 def _told_routes(routes: APIRouter, desk: ActionDesk) -> None:
-    @routes.get("/v1/campaigns", operation_id="list_campaigns")
+    @routes.get("/v1/campaigns", operation_id="list_campaigns", openapi_extra=READ)
     def listed(
         limit: Limit = 50,
         cursor: CampaignCursor = None,
@@ -165,17 +178,23 @@ def _told_routes(routes: APIRouter, desk: ActionDesk) -> None:
             next_cursor=page[-1].campaign_id if len(found) > limit else None,
         )
 
-    @routes.get("/v1/campaigns/{campaign_id}", operation_id="campaign")
+    @routes.get("/v1/campaigns/{campaign_id}", operation_id="campaign", openapi_extra=READ)
     def one(campaign_id: CampaignId) -> CampaignAnswer:
         """Say how far a campaign has come, and what its plan said."""
         return _campaign(campaigns.get(desk.points.database, campaign_id))
 
-    @routes.get("/v1/campaigns/{campaign_id}/readout", operation_id="campaign_readout")
+    @routes.get(
+        "/v1/campaigns/{campaign_id}/readout", operation_id="campaign_readout", openapi_extra=READ
+    )
     def readout(campaign_id: CampaignId) -> ReadOutAnswer:
         """Say what a campaign changed so far, or had changed when it was closed."""
         return _read_out(desk.read_out(campaign_id, now=datetime.now(UTC)))
 
-    @routes.get("/v1/campaigns/{campaign_id}/decisions", operation_id="campaign_decisions")
+    @routes.get(
+        "/v1/campaigns/{campaign_id}/decisions",
+        operation_id="campaign_decisions",
+        openapi_extra=READ,
+    )
     def decided(
         campaign_id: CampaignId, limit: Limit = 100, cursor: MemberCursor = None
     ) -> DecisionsAnswer:
@@ -190,7 +209,9 @@ def _told_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
 
 def _member_routes(routes: APIRouter, desk: ActionDesk) -> None:
-    @routes.get("/v1/members/{member_id}/decisions", operation_id="member_decisions")
+    @routes.get(
+        "/v1/members/{member_id}/decisions", operation_id="member_decisions", openapi_extra=READ
+    )
     def why(
         member_id: Member,
         response: Response,
@@ -208,7 +229,7 @@ def _member_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
     @routes.put(
         "/v1/members/{member_id}/suppression", response_model=SuppressionAnswer,
-        operation_id="suppress_member",
+        operation_id="suppress_member", openapi_extra=WRITE,
     )  # fmt: skip
     def suppress(member_id: Member, body: SuppressionRequest, key: Key = None) -> Response:
         """Leave a member alone: no campaign contacts her, and what waits for her is not sent."""
@@ -223,7 +244,7 @@ def _member_routes(routes: APIRouter, desk: ActionDesk) -> None:
 
     @routes.delete(
         "/v1/members/{member_id}/suppression", response_model=SuppressionAnswer,
-        operation_id="unsuppress_member",
+        operation_id="unsuppress_member", openapi_extra=WRITE,
     )  # fmt: skip
     def unsuppress(member_id: Member, key: Key = None) -> Response:
         """Leave a member alone no longer."""

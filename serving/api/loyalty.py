@@ -44,6 +44,7 @@ Key = Annotated[
     ),
 ]  # fmt: skip
 Member = Annotated[str, Path(min_length=1, max_length=MEMBER_ID_LENGTH_MAX)]
+READ, WRITE = {"x-scope": "loyalty:read"}, {"x-scope": "loyalty:write"}
 
 
 def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) -> APIRouter:
@@ -77,7 +78,10 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
         return write(route, key, body, work)
 
     @routes.post(
-        "/v1/loyalty/purchases", response_model=PurchasesAnswer, operation_id="earn_purchases"
+        "/v1/loyalty/purchases",
+        response_model=PurchasesAnswer,
+        operation_id="earn_purchases",
+        openapi_extra=WRITE,
     )
     def purchases(body: PurchasesRequest, key: Key = None) -> Response:
         """Let purchases earn: the order is the unit, late lines and returns post the difference."""
@@ -100,27 +104,47 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
 
         return write("purchases", key, body, work)
 
-    @routes.post("/v1/loyalty/redemptions", response_model=Posted, operation_id="redeem_points")
+    @routes.post(
+        "/v1/loyalty/redemptions",
+        response_model=Posted,
+        operation_id="redeem_points",
+        openapi_extra=WRITE,
+    )
     def redemptions(body: RedemptionRequest, key: Key = None) -> Response:
         """Spend points, of the lot that expires first."""
         return post("redemptions", key, body, _request("REDEEM", body))
 
-    @routes.post("/v1/loyalty/reversals", response_model=Posted, operation_id="reverse_posting")
+    @routes.post(
+        "/v1/loyalty/reversals",
+        response_model=Posted,
+        operation_id="reverse_posting",
+        openapi_extra=WRITE,
+    )
     def reversals(body: ReversalRequest, key: Key = None) -> Response:
         """Undo a posting, in whole or in part."""
         return post("reversals", key, body, _request("REVERSE", body))
 
-    @routes.post("/v1/loyalty/transfers", response_model=Posted, operation_id="transfer_points")
+    @routes.post(
+        "/v1/loyalty/transfers",
+        response_model=Posted,
+        operation_id="transfer_points",
+        openapi_extra=WRITE,
+    )
     def transfers(body: TransferRequest, key: Key = None) -> Response:
         """Give points to another member; they keep their expiry."""
         return post("transfers", key, body, _request("TRANSFER", body))
 
-    @routes.post("/v1/loyalty/adjustments", response_model=Posted, operation_id="adjust_points")
+    @routes.post(
+        "/v1/loyalty/adjustments",
+        response_model=Posted,
+        operation_id="adjust_points",
+        openapi_extra=WRITE,
+    )
     def adjustments(body: AdjustmentRequest, key: Key = None) -> Response:
         """Give or take points by hand."""
         return post("adjustments", key, body, _request("ADJUST", body))
 
-    @routes.post("/v1/loyalty/simulate", operation_id="simulate_order")
+    @routes.post("/v1/loyalty/simulate", operation_id="simulate_order", openapi_extra=READ)
     def simulation(body: SimulationRequest) -> SimulationAnswer:
         """Say what an order would earn, and by which rules; nothing is posted."""
         rules, tier, birthday = desk.rules, None, None
@@ -147,7 +171,9 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
             rule_version=rules.at(at).version,
         )  # fmt: skip
 
-    @routes.get("/v1/members/{member_id}/balance", operation_id="points_balance")
+    @routes.get(
+        "/v1/members/{member_id}/balance", operation_id="points_balance", openapi_extra=READ
+    )
     def balance(
         member_id: Member,
         at: Annotated[
@@ -159,7 +185,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
         found = points.balance(desk.database, desk.rules.terms(now), member_id, now=now, at=at)
         return BalanceAnswer(**asdict(found), points_scale=desk.programme.points_scale)
 
-    @routes.get("/v1/members/{member_id}/ledger", operation_id="points_ledger")
+    @routes.get("/v1/members/{member_id}/ledger", operation_id="points_ledger", openapi_extra=READ)
     def ledger(
         member_id: Member,
         limit: Annotated[int, Query(ge=1, le=LEDGER_PAGE_MAX)] = 50,
@@ -174,7 +200,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
             next_cursor=str(page[-1].posting_no) if len(found) > limit else None,
         )
 
-    @routes.get("/v1/members/{member_id}/tier", operation_id="member_tier")
+    @routes.get("/v1/members/{member_id}/tier", operation_id="member_tier", openapi_extra=READ)
     def tier(member_id: Member) -> TierAnswer:
         """Say where a member stands, what is missing to the next tier, and until when."""
         now = datetime.now(UTC)
