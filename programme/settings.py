@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     db_url: str = ""
     threads: Annotated[int, Field(ge=1, le=512)] = 2
     memory_limit_mb: Annotated[int, Field(ge=256)] = 3000
+    # Whether callers on the machine itself need a key too: say yes behind a proxy on it.
+    require_keys: bool = False
 
     @field_validator("home")
     @classmethod

@@ -25,7 +25,8 @@ RETRY_AFTER_SECONDS = 3
 # What a caller reads where nothing more can be said; no sentence quotes the request.
 DETAILS: Mapping[int, str] = {
     400: "The request could not be read. Nothing was done. Send valid JSON in UTF-8.",
-    403: "This service has no keys yet, so it answers on this machine only. Nothing was done.",
+    401: "This needs a key that is live. Nothing was done. Send Authorization: Bearer pk_....",
+    403: "The key does not hold the scope of the route. Nothing was done. Use one that does.",
     409: "The request does not fit what is there. Nothing was done.",
     404: "There is no such route. GET /v1/openapi.json lists those there are.",
     405: "This route does not take this method. GET /v1/openapi.json lists those it takes.",

@@ -1,0 +1,1 @@
+"""Who may call: keys, what each of them opens, how often, and who needs none."""
