@@ -111,7 +111,10 @@ def _guarded(send: Send) -> Send:
                 replaced = problem(status)
                 kept = [pair for pair in headers if pair[0] in (b"allow", b"retry-after")]
                 headers = [*replaced.raw_headers, *kept]
-            await send({**message, "headers": [*headers, *_HEADERS]})
+            # The page of the API brings a policy of its own, which lets its style in.
+            present = {name for name, _ in headers}
+            ours = [pair for pair in _HEADERS if pair[0] not in present]
+            await send({**message, "headers": [*headers, *ours]})
         elif replaced is None:
             await send(message)
         elif not message.get("more_body"):

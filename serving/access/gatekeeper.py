@@ -83,18 +83,31 @@ class _Known:
 
 HERE = Caller(None, frozenset(SCOPES))
 _SEND = "Send Authorization: Bearer pk_... (perennial keys create makes one)."
-_NEEDED = Refusal(
-    401, "key_needed", f"This needs a key. Nothing was done. {_SEND}",
-    {"WWW-Authenticate": 'Bearer realm="perennial"'},
-)  # fmt: skip
-_REFUSED = Refusal(
-    401, "key_refused", f"This key opens nothing here. Nothing was done. {_SEND}",
-    {"WWW-Authenticate": 'Bearer realm="perennial", error="invalid_token"'},
-)  # fmt: skip
-_UNREAD = Refusal(
-    503, "keys_unread", "Keys cannot be looked up at the moment. Nothing was done. Try again in a "
-    "few seconds.", {"Retry-After": "3"},
-)  # fmt: skip
+# What a caller reads, by the code of the problem.
+REFUSALS: Mapping[str, tuple[int, str]] = {
+    "key_needed": (401, f"This needs a key. Nothing was done. {_SEND}"),
+    "key_refused": (401, f"This key opens nothing here. Nothing was done. {_SEND}"),
+    "scope_missing": (
+        403, "This key does not hold the scope of the route. Nothing was done. Use one that does.",
+    ),
+    "asked_too_often": (
+        429, "This key asks more often than it may. Nothing was done. Ask again after Retry-After.",
+    ),
+    "keys_unread": (
+        503, "Keys cannot be looked up just now. Nothing was done. Try again in a few seconds.",
+    ),
+}  # fmt: skip
+_CHALLENGE = 'Bearer realm="perennial"'
+
+
+def _refusal(code: str, key_id: str | None = None, **headers: str) -> Refusal:
+    status, detail = REFUSALS[code]
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Refusal(status, code, detail, told, key_id)
+
+
+_NEEDED = _refusal("key_needed", WWW_Authenticate=_CHALLENGE)
+_UNREAD = _refusal("keys_unread", Retry_After="3")
 
 
 class Gatekeeper:
@@ -199,9 +212,9 @@ class Gatekeeper:
         if not right or over or known.revoked:
             return _refused(known.caller.key_id)
         if wait := known.bucket.take(monotonic_ns):
-            return _too_often(known, wait)
+            return _too_often(known.caller.key_id, wait)
         if scope_wanted not in known.caller.scopes:
-            return _lacking(known.caller, scope_wanted)
+            return _lacking(known.caller.key_id, scope_wanted)
         return known.caller
 
     def _keep_looking(
@@ -267,23 +280,14 @@ def _is_here(host: bytes) -> bool:
 
 
 def _refused(key_id: str | None) -> Refusal:
-    if key_id is None:
-        return _REFUSED
-    return Refusal(_REFUSED.status, _REFUSED.code, _REFUSED.detail, _REFUSED.headers, key_id)
+    challenge = f'{_CHALLENGE}, error="invalid_token"'
+    return _refusal("key_refused", key_id, WWW_Authenticate=challenge)
 
 
-def _too_often(known: _Known, wait_ns: int) -> Refusal:
-    seconds = -(-wait_ns // _NANO)
-    return Refusal(
-        429, "asked_too_often", f"This key may ask {known.bucket.per_second} times a second. "
-        f"Nothing was done. Ask again in {seconds} s.", {"Retry-After": str(seconds)},
-        known.caller.key_id,
-    )  # fmt: skip
+def _too_often(key_id: str | None, wait_ns: int) -> Refusal:
+    return _refusal("asked_too_often", key_id, Retry_After=str(-(-wait_ns // _NANO)))
 
 
-def _lacking(caller: Caller, scope: str) -> Refusal:
-    challenge = f'Bearer realm="perennial", error="insufficient_scope", scope="{scope}"'
-    return Refusal(
-        403, "scope_missing", f"This key does not hold the scope {scope}. Nothing was done. Use "
-        "one that does.", {"WWW-Authenticate": challenge}, caller.key_id,
-    )  # fmt: skip
+def _lacking(key_id: str | None, scope: str) -> Refusal:
+    challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+    return _refusal("scope_missing", key_id, WWW_Authenticate=challenge)

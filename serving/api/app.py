@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from programme import words
+from serving.access import doors
 from serving.action_desk import ActionDesk
-from serving.api import actions, language, loyalty, problems
+from serving.api import actions, docs, language, loyalty, problems
 from serving.api.answers import Speaker
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
@@ -61,6 +62,7 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
 
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
+    api.include_router(docs.create_routes(lambda: api.openapi()))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     return api
 
@@ -75,4 +77,5 @@ def _described(api: FastAPI) -> dict[str, Any]:
         problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs")
         schemas["Problem"] = problem
+        doors.describe(described)
     return api.openapi_schema or {}
