@@ -35,6 +35,8 @@ def ingest(
     settings: Settings,
     ingested_at: datetime,
     progress: Progress = lambda _: None,
+    *,
+    inbox_seq: int = 0,
 ) -> Ingested:
     """Read a source into the lake as one batch, or not at all.
 
@@ -43,6 +45,9 @@ def ingest(
     source : adapter of where the rows are
     ingested_at : now, zoned; rows from after the coming local midnight are quarantined
     progress : told what is being done
+    inbox_seq : of a source that is the inbox, the last row it yields. The batch remembers it,
+        even one with nothing new in it, and no row stops those after it: what cannot be used
+        is quarantined
 
     Raises
     ------
@@ -61,7 +66,7 @@ def ingest(
             with engine.connect(settings) as connection:
                 batch = _Batch(
                     connection, lake, lake.manifest(), batch_no, programme, scratch,
-                    ingested_at.astimezone(UTC), progress,
+                    ingested_at.astimezone(UTC), progress, inbox_seq,
                 )  # fmt: skip
                 return batch.take(source, settings, digests)
         finally:
@@ -97,6 +102,7 @@ class _Batch:
     scratch: Path
     ingested_at: datetime
     progress: Progress
+    inbox_seq: int = 0
     counts: list[TableCount] = field(default_factory=list)
     on_lines: set[str] = field(default_factory=set)
     rows: dict[str, int] = field(default_factory=dict)
@@ -113,9 +119,10 @@ class _Batch:
             self.programme, self.ingested_at,
         )  # fmt: skip
         path = usability.save(report, settings.home / "reports", self.batch_no)
-        self._refuse_if_nothing_is_usable(source, path)
+        if not self.inbox_seq:
+            self._refuse_if_nothing_is_usable(source, path)
         committed = None
-        if self.rows:
+        if self.rows or self.inbox_seq > self.lake.inbox_position(self.manifest):
             self.progress("rolling up purchases")
             rolled_up = RollupWriter(
                 self.connection, self.lake, self.manifest, self.batch_no, self.programme.timezone
@@ -124,8 +131,9 @@ class _Batch:
             self.rows |= rolled_up.rows
             programme_settings.found_programme(settings, self.programme)
             self.lake.commit(
-                self.batch_no, source.name, self.ingested_at, self.rows, digests, rolled_up.files
-            )
+                self.batch_no, source.name, self.ingested_at, self.rows, digests,
+                rolled_up.files, self.inbox_seq,
+            )  # fmt: skip
             committed = self.batch_no
         return Ingested(source.name, committed, tuple(self.counts), report, path)
 

@@ -33,7 +33,13 @@ QUARANTINE_SHAPE = (
 
 @dataclass(frozen=True)
 class Batch:
-    """One committed ingest; `files` says of how many a table consists, if not of one."""
+    """One committed ingest.
+
+    Parameters
+    ----------
+    files : of how many files a table consists, if not of one
+    inbox_seq : the last row of the inbox that it holds, with all before; 0: it read no inbox
+    """
 
     batch_no: int
     source: str
@@ -41,6 +47,7 @@ class Batch:
     rows: dict[str, int]
     read_files: dict[str, str] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
+    inbox_seq: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,13 @@ class Lake:
                 "into a new home."
             )
         return Manifest(tuple(Batch(**batch) for batch in content["batches"]))
+
+    def inbox_position(self, manifest: Manifest) -> int:
+        """Return the last row of the inbox that the lake holds, with all before; 0: none.
+
+        The batch that brought the rows says so itself: there is no second truth to disagree.
+        """
+        return max((batch.inbox_seq for batch in manifest.batches), default=0)
 
     def ready(self) -> Manifest:
         """Return the manifest of a lake that holds purchases.
@@ -156,9 +170,10 @@ class Lake:
         rows: dict[str, int],
         read_files: dict[str, str],
         files: dict[str, int],
+        inbox_seq: int = 0,
     ) -> Batch:
         """Make a batch visible: its files reach the disk, then one rename names them."""
-        batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files, files)
+        batch = Batch(batch_no, source, ingested_at.isoformat(), rows, read_files, files, inbox_seq)
         for table in rows:
             for path in self.paths(table, Manifest((batch,))):
                 sync_file(path)

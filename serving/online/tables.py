@@ -50,7 +50,7 @@ INBOX = Table(
     Column("seq", _Counter, primary_key=True, autoincrement=True),
     Column("kind", String(10), nullable=False),
     Column("source", String(SOURCE_LENGTH_MAX), nullable=False),
-    # Of an event its id; of a purchase line its order and line number.
+    # Of an event its id; of a purchase line its source, order and line number; or their hash.
     Column("key", String(KEY_LENGTH_MAX), nullable=False),
     Column("version", Integer, nullable=False),  # from 1: other content of a key is its next one
     Column("digest", String(64), nullable=False),  # of the content, to know it when it comes again
@@ -60,7 +60,8 @@ INBOX = Table(
     Column("accepted_at", Instant(), nullable=False),  # when we knew of it, by our own clock
     Column("content", Text, nullable=False),  # JSON: the columns of its contract
     Column("refreshed_at", Instant()),  # when the store first showed it; absent: not yet
-    UniqueConstraint("kind", "source", "key", "version", name="uq_inbox"),
+    # What is one thing to the lake is one thing here: an event's id, whichever its source.
+    UniqueConstraint("kind", "key", "version", name="uq_inbox"),
     CheckConstraint("kind in ('purchase', 'event')", "kind"),
     sqlite_autoincrement=True,
 )

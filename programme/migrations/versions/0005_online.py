@@ -78,7 +78,7 @@ def _inbox() -> None:
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("refreshed_at", Instant()),
         sa.PrimaryKeyConstraint("seq", name="pk_inbox"),
-        sa.UniqueConstraint("kind", "source", "key", "version", name="uq_inbox"),
+        sa.UniqueConstraint("kind", "key", "version", name="uq_inbox"),
         sa.CheckConstraint("kind in ('purchase', 'event')", "ck_inbox_kind"),
         sqlite_autoincrement=True,
     )
