@@ -34,9 +34,6 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-# What every operation can answer is told once.
-_TOLD_ONCE = {400, 401, 403, 413, 415, 422, 429, 500, 503, 504}
-
 Described = Callable[[], dict[str, Any]]
 
 
@@ -133,10 +130,10 @@ def _call(
 
 def _answers(responses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for status, response in sorted(responses.items()):
-        if int(status) in _TOLD_ONCE:
-            continue
-        kind, body = _first(response.get("content", {}))
         said = response.get("description", "")
+        if said == problems.DETAILS.get(int(status)):
+            continue  # what can go wrong everywhere is told once
+        kind, body = _first(response.get("content", {}))
         yield {
             "status": status,
             "says": "" if said == "Successful Response" else said,

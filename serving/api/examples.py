@@ -11,7 +11,8 @@ REF = "#/components/schemas/"
 _BY_NAME: Mapping[str, str] = {
     "member_id": "1145", "to_member_id": "2001", "source": "till", "source_key": "1145",
     "order_id": "2018-03-01/771", "line_no": "1", "product_id": "998123", "kind": "view",
-    "language": "en",
+    "language": "en", "posting_id": "till-7/2018-03-01/12", "reverses": "till-7/2018-03-01/12",
+    "reason": "as agreed", "campaign": "spring", "campaign_id": "spring", "by": "Ann",
 }  # fmt: skip
 _BY_FORMAT: Mapping[str, str] = {
     "date-time": "2018-03-01T09:30:00Z", "date": "2018-03-01", "uuid": "0" * 8 + "-0000" * 3
@@ -23,6 +24,8 @@ _KINDS: Mapping[str, str] = {
     "object": "object", "null": "null",
 }  # fmt: skip
 _FORMATS: Mapping[str, str] = {"date-time": "instant with its timezone", "date": "day"}
+_RANGES = (("minLength", "maxLength", " characters"), ("minItems", "maxItems", " entries"),
+           ("minimum", "maximum", ""))  # fmt: skip
 _BOUNDS: Mapping[str, str] = {
     "minLength": "at least {} characters", "maxLength": "at most {} characters",
     "minimum": "at least {}", "maximum": "at most {}", "exclusiveMinimum": "more than {}",
@@ -108,7 +111,11 @@ def kind_of(schema: Schema) -> Iterator[tuple[str, str | None]]:
 
 def bounds_of(schema: Schema) -> str:
     """Return the bounds of a value in words; those of each kind it may be."""
-    said = [words.format(_short(schema[key])) for key, words in _BOUNDS.items() if key in schema]
+    said, left = [], dict(schema)
+    for least, most, of in _RANGES:
+        if least in schema and most in schema:
+            said.append(f"{_short(left.pop(least))} to {_short(left.pop(most))}{of}")
+    said += [words.format(_short(left[key])) for key, words in _BOUNDS.items() if key in left]
     for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         said += [bounds_of(choice)]
     if "items" in schema and (inner := bounds_of(schema["items"])):
