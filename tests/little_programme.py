@@ -1,6 +1,6 @@
 """A made-up programme with trained champions, small enough to be made in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from features.sources.mapping import Mapping
 from programme.settings import Programme, Settings, open_programme
 from training import registry
 from training.bundle import Bundle, Target, facts_of
+from training.golden import Golden
 from training.models.boosting import Trees
 from training.models.calibration import PlattCalibration
 from training.models.churn import ChurnModel
@@ -123,12 +124,11 @@ def bundles(little: LittleProgramme, seed: int = 1) -> dict[Target, Bundle]:
         features, value.predict(rows)
     )
     products = little.snapshot.products()
+    calibration = PlattCalibration.fit(churn.raw_score(features), churned)
     return {
-        "churn": _bundle(
-            little,
-            "churn",
-            churn,
-            calibration=PlattCalibration.fit(churn.raw_score(features), churned),
+        "churn": replace(
+            _bundle(little, "churn", churn, calibration=calibration),
+            golden=Golden.of(churn, calibration, features),
         ),
         "value": _bundle(
             little,

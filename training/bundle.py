@@ -1,6 +1,5 @@
 """What a registered model consists of, as files whose digests are checked before any is read."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -8,23 +7,28 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from features import sequences
-from programme.errors import InputRefused, PerennialError
-from programme.files import sha256_of
+from programme.errors import InputRefused
+from training import sealed
+from training.golden import Golden
 from training.models import load_model
 from training.models.calibration import PlattCalibration
 from training.models.conformal import ValueIntervals
+from training.sealed import FACTS_FILE, ModelChanged
 from training.surrogate import ValueSurrogate
+from training.tree_text import require_sound_trees
+
+__all__ = [
+    "FACTS_FILE", "TARGETS", "Bundle", "ModelChanged", "ModelFacts", "Saveable", "Target",
+    "columns_of", "facts_of", "feature_set_of", "parts_of", "read", "read_facts", "weeks_of",
+    "write",
+]  # fmt: skip
 
 Target = Literal["churn", "value", "repeat", "explore", "next_order"]
 TARGETS: tuple[Target, ...] = ("churn", "value", "repeat", "explore", "next_order")
 
-FACTS_FILE = "facts.json"
 MODEL_FOLDER = "model"
 SURROGATE_FOLDER = "surrogate"
-
-
-class ModelChanged(PerennialError):
-    """Model files that are not the ones that were registered."""
+GOLDEN_FILE = "golden.json"
 
 
 class Saveable(Protocol):
@@ -133,7 +137,8 @@ def weeks_of(model: object) -> int:
 class Bundle:
     """A model and what belongs to it: calibration for churn; for value, surrogate and intervals.
 
-    A value model without intervals is served without low and high.
+    A value model without intervals is served without low and high; a churn model without golden
+    rows is served after a look at whether its scores are probabilities at all.
     """
 
     model: Any
@@ -141,6 +146,7 @@ class Bundle:
     calibration: PlattCalibration | None = None
     surrogate: ValueSurrogate | None = None
     intervals: ValueIntervals | None = None
+    golden: Golden | None = None
 
     def __post_init__(self) -> None:
         """Refuse a model that could not be served for want of a part."""
@@ -161,16 +167,15 @@ def write(bundle: Bundle, folder: Path) -> str:
     bundle.model.save(folder / MODEL_FOLDER)
     if bundle.surrogate is not None:
         bundle.surrogate.save(folder / SURROGATE_FOLDER)
-    document = {
+    if bundle.golden is not None:
+        (folder / GOLDEN_FILE).write_text(bundle.golden.to_json() + "\n", encoding="utf-8")
+    facts = {
         "facts": bundle.facts.to_dict(),
         "kind": bundle.model.kind,
         "calibration": bundle.calibration.to_dict() if bundle.calibration else None,
         "intervals": bundle.intervals.to_dict() if bundle.intervals else None,
-        "files": {name: sha256_of(path) for name, path in sorted(_files(folder).items())},
     }
-    path = folder / FACTS_FILE
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return sha256_of(path)
+    return sealed.seal(folder, facts)
 
 
 def read(folder: Path, digest: str) -> Bundle:
@@ -185,8 +190,9 @@ def read(folder: Path, digest: str) -> Bundle:
     ------
     ModelChanged : if a file differs, is missing, or was added.
     """
-    document = _trusted_document(folder, digest)
-    surrogate = folder / SURROGATE_FOLDER
+    document = sealed.document(folder, digest)
+    require_sound_trees(folder)
+    surrogate, golden = folder / SURROGATE_FOLDER, folder / GOLDEN_FILE
     calibration, intervals = document["calibration"], document.get("intervals")
     return Bundle(
         model=load_model(folder / MODEL_FOLDER),
@@ -194,44 +200,15 @@ def read(folder: Path, digest: str) -> Bundle:
         calibration=PlattCalibration.from_dict(calibration) if calibration else None,
         surrogate=ValueSurrogate.load(surrogate) if surrogate.is_dir() else None,
         intervals=ValueIntervals.from_dict(intervals) if intervals else None,
+        golden=Golden.from_json(golden.read_text("utf-8")) if golden.is_file() else None,
     )
 
 
 def read_facts(folder: Path, digest: str) -> ModelFacts:
-    """Return what is known of a saved bundle, after the same checks, without loading the model."""
-    return ModelFacts.from_dict(_trusted_document(folder, digest)["facts"])
+    """Return what is known of a saved bundle: only its facts and the sizes of its files are read.
 
-
-def _trusted_document(folder: Path, digest: str) -> dict[str, Any]:
-    path = folder / FACTS_FILE
-    found = sha256_of(path) if path.is_file() else "no file"
-    if found != digest:
-        raise _changed(FACTS_FILE, found, digest)
-    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    present = {name: file for name, file in _files(folder).items() if name != FACTS_FILE}
-    recorded: dict[str, str] = document["files"]
-    for name in sorted(present.keys() | recorded.keys()):
-        found = _digest(present[name]) if name in present else "no file"
-        if found != recorded.get(name):
-            raise _changed(name, found, recorded.get(name, "no such file"))
-    return document
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
-    }
-
-
-def _digest(path: Path) -> str:
-    return "a link" if path.is_symlink() else sha256_of(path)
-
-
-def _changed(name: str, found: str, recorded: str) -> ModelChanged:
-    return ModelChanged(
-        f"The model file {name} is not the one that was registered: sha256 {found[:12]}, recorded "
-        f"{recorded[:12]}. Its answers could be anything, so nothing was loaded. Restore the "
-        "files, roll back to another version, or train again."
-    )
+    Raises
+    ------
+    ModelChanged : if the facts differ, or a file is missing, was added or has another size.
+    """
+    return ModelFacts.from_dict(sealed.measured(folder, digest)["facts"])

@@ -13,10 +13,9 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from training.bundle import ModelFacts, Target
+from training.lookup import DATA_FOLDER
 
 FLAVOR_NAME = "perennial"
-# The folder inside the logged model that holds everything the model is made of.
-DATA_FOLDER = "perennial"
 EXAMPLE_FILE = "input_example.json"
 
 PRODUCT_INPUTS = {

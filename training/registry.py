@@ -7,42 +7,37 @@ brings along is ever executed.
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from programme.errors import InputRefused, NotReady
+from programme.errors import InputRefused, NotReady, PerennialError
 from programme.settings import Programme, Settings
-from training import bundle, flavor
-from training.bundle import Bundle, ModelFacts, Target
+from training import bundle, flavor, lookup
+from training.bundle import Bundle, Target
+from training.lookup import (
+    CHALLENGER,
+    CHAMPION,
+    DIGEST_TAG,
+    PREVIOUS,
+    FeatureSetMismatch,
+    RegisteredModel,
+)
 from training.tracking import connect, locked
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-# Keeps the digest of the bundle in the registry's database, out of reach of who writes files.
-DIGEST_TAG = "bundle_sha256"
-
-
-class FeatureSetMismatch(NotReady):
-    """A model that was trained on features this code does not compute."""
+__all__ = [
+    "CHALLENGER", "CHAMPION", "DIGEST_TAG", "PREVIOUS", "ChampionMoved", "FeatureSetMismatch",
+    "RegisteredModel", "champion_version", "load", "name_of", "promote", "register", "roll_back",
+    "tag",
+]  # fmt: skip
 
 
 class ChampionMoved(InputRefused):
     """Somebody promoted another version in the meantime."""
-
-
-@dataclass(frozen=True, eq=False)
-class RegisteredModel:
-    """One version of a registered model, loaded."""
-
-    name: str
-    version: int
-    bundle: Bundle
 
 
 def name_of(target: Target, programme: Programme) -> str:
@@ -147,9 +142,10 @@ def promote(settings: Settings, name: str, version: int, *, expected: int | None
     Raises
     ------
     ChampionMoved : if the champion is not the expected one, so the comparison is out of date.
-    InputRefused : if there is no such version.
+    InputRefused : if there is no such version, or a service could not take it up.
     """
     client = connect(settings)
+    _require_loadable(settings, name, version, "No alias was moved")
     with locked(settings):
         present = champion_version(settings, name)
         if present != expected:
@@ -158,7 +154,6 @@ def promote(settings: Settings, name: str, version: int, *, expected: int | None
                 f"someone promoted meanwhile. Version {version} was not promoted. Compare it "
                 "with the present champion, then promote again."
             )
-        _require_version(client, name, version)
         if version == present:
             return
         # In this order a crash between the two leaves the old champion in place.
@@ -176,7 +171,7 @@ def roll_back(settings: Settings, name: str) -> int:
 
     Raises
     ------
-    InputRefused : if there is no previous champion.
+    InputRefused : if there is no previous champion, or a service could not take it up.
     """
     client = connect(settings)
     with locked(settings):
@@ -186,6 +181,7 @@ def roll_back(settings: Settings, name: str) -> int:
                 f"{name} has no previous champion. Nothing was rolled back; the champion is "
                 f"{_said(champion_version(settings, name))}. Promote a version by its number."
             )
+        _require_loadable(settings, name, before, "Nothing was rolled back")
         client.set_registered_model_alias(name, CHAMPION, str(before))
         client.delete_registered_model_alias(name, PREVIOUS)
         return before
@@ -199,20 +195,15 @@ def load(settings: Settings, name: str, alias: str = CHAMPION) -> RegisteredMode
     NotReady : if there is no such model or alias.
     ModelChanged : if a file is not the registered one.
     FeatureSetMismatch : if the columns it consumes are defined differently now.
+    GoldenMissed : if it answers otherwise than when it was registered.
     """
-    client = connect(settings)
-    found = _by_alias(client, name, alias)
+    found = lookup.find(settings, name, alias)
     if found is None:
         raise NotReady(
             f"There is no {alias} of {name} in {settings.home}. No model was loaded. "
             f"Train one first: perennial train --home {settings.home}"
         )
-    digest = found.tags.get(DIGEST_TAG, "none")
-    with tempfile.TemporaryDirectory() as place:
-        files = _downloaded(settings, found, Path(place))
-        _require_features(name, found, bundle.read_facts(files, digest))
-        content = bundle.read(files, digest)
-    return RegisteredModel(name, int(found.version), content)
+    return lookup.load(settings, found)
 
 
 def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -224,14 +215,18 @@ def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | Non
         raise
 
 
-def _require_version(client: MlflowClient, name: str, version: int) -> None:
-    try:
-        client.get_model_version(name, str(version))
-    except MlflowException as error:
+def _require_loadable(settings: Settings, name: str, version: int, undone: str) -> None:
+    """Load a version as a service will, so that none is told to serve what it must refuse."""
+    found = lookup.numbered(settings, name, version)
+    if found is None:
         raise InputRefused(
-            f"There is no version {version} of {name}. No alias was moved. "
+            f"There is no version {version} of {name}. {undone}. "
             "List the versions with: perennial leaderboard"
-        ) from error
+        )
+    try:
+        lookup.load(settings, found)
+    except PerennialError as error:
+        raise InputRefused(f"{found} cannot be served. {undone}. {error}") from error
 
 
 def _ensure_registered(client: MlflowClient, name: str) -> None:
@@ -240,37 +235,6 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _downloaded(settings: Settings, version: ModelVersion, place: Path) -> Path:
-    uri = settings.tracking_uri
-    source = f"models:/{version.name}/{version.version}"
-    files = place / flavor.DATA_FOLDER
-    try:
-        download_artifacts(source, dst_path=str(place), tracking_uri=uri, registry_uri=uri)
-        fault = "" if files.is_dir() else "they are gone"
-    except (MlflowException, OSError) as error:
-        fault = type(error).__name__
-    if fault:
-        raise NotReady(
-            f"The files of {version.name}/{version.version} cannot be read ({fault}). It was not "
-            f"loaded. Restore {settings.artifacts_dir}, roll back to another version, or train "
-            "again."
-        )
-    return files
-
-
-def _require_features(name: str, version: ModelVersion, facts: ModelFacts) -> None:
-    try:
-        present = bundle.feature_set_of(facts.target, facts.columns, facts.n_weeks)
-    except KeyError as error:
-        present = f"nothing of the name {error}"
-    if present != facts.feature_set:
-        raise FeatureSetMismatch(
-            f"{name}/{version.version} was trained on feature set {facts.feature_set} (commit "
-            f"{facts.git_sha[:12]}); this code builds {present}. Its scores would be noise, so it "
-            "was not loaded. Retrain with: perennial train, or run the code of that commit."
-        )
 
 
 def _made(folder: Path) -> Path:

@@ -30,6 +30,7 @@ from training.forecasts import (
     product_forecasts,
     value_forecasts,
 )
+from training.golden import Golden
 from training.leaderboard import Leaderboard, Yardstick
 from training.order_forecasts import OrderHistory, fit_next_order, next_order_forecasts
 from training.promotion import Job
@@ -261,6 +262,7 @@ def _keep(
         calibration=job.calibration,
         surrogate=job.surrogate,
         intervals=job.intervals,
+        golden=_golden(job),
     )
     lake_version = Lake(settings).manifest().lake_version
     record.board(board, content.facts, lake_version)
@@ -288,6 +290,13 @@ def _keep(
     )  # fmt: skip
     record.kept(kept)
     return kept
+
+
+def _golden(job: Job) -> Golden | None:
+    """Return made-up members to ask the model about wherever it is loaded; churn only."""
+    if job.shown is None or job.calibration is None:
+        return None
+    return Golden.of(job.model, job.calibration, job.shown)
 
 
 def _named(candidates: tuple[Candidate, ...], name: str) -> Candidate:

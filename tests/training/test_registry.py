@@ -44,6 +44,11 @@ def register(settings: Settings, content: Bundle | None = None, name: str = NAME
     return registry.register(settings, name, content or churn_bundle(), run_id=run.info.run_id)
 
 
+def point(settings: Settings, version: int) -> None:
+    """Move the alias as somebody with MLflow's own page would: nothing is looked at."""
+    connect(settings).set_registered_model_alias(NAME, registry.CHAMPION, str(version))
+
+
 def files_of(settings: Settings) -> dict[str, Path]:
     """Return the stored files of the one registered model, by their name in the bundle."""
     (facts,) = settings.artifacts_dir.rglob(bundle.FACTS_FILE)
@@ -157,8 +162,11 @@ def test_loading_without_a_champion_says_how_to_get_one(settings: Settings) -> N
 def test_a_model_of_other_features_is_refused(settings: Settings) -> None:
     good = churn_bundle()
     other = Bundle(good.model, replace(good.facts, feature_set="41ab"), good.calibration)
-    registry.promote(settings, NAME, register(settings, other), expected=None)
+    version = register(settings, other)
 
+    with pytest.raises(InputRefused, match=r"churn_28d/1 cannot be served\. No alias was moved"):
+        registry.promote(settings, NAME, version, expected=None)
+    point(settings, version)
     with pytest.raises(FeatureSetMismatch, match=r"churn_28d/1 .* 41ab .*not loaded.*Retrain"):
         registry.load(settings, NAME)
 
@@ -166,12 +174,7 @@ def test_a_model_of_other_features_is_refused(settings: Settings) -> None:
 def test_a_model_that_reads_a_column_we_no_longer_have_is_refused(settings: Settings) -> None:
     good = churn_bundle()
     gone = replace(good.facts, columns=("shoe_size",))
-    registry.promote(
-        settings,
-        NAME,
-        register(settings, Bundle(good.model, gone, good.calibration)),
-        expected=None,
-    )
+    point(settings, register(settings, Bundle(good.model, gone, good.calibration)))
 
     with pytest.raises(FeatureSetMismatch, match="shoe_size"):
         registry.load(settings, NAME)
@@ -209,6 +212,20 @@ def test_a_link_in_the_files_place_is_refused(served: Settings, tmp_path: Path) 
 
     with pytest.raises(ModelChanged, match="elsewhere"):
         bundle.read(folder, connect(served).get_model_version(NAME, "1").tags["bundle_sha256"])
+
+
+def test_no_broken_version_becomes_champion(served: Settings) -> None:
+    second = register(served)
+    for path in served.artifacts_dir.rglob("model.json"):
+        path.unlink()
+
+    with pytest.raises(InputRefused, match=r"churn_28d/2 cannot be served.*model/model\.json"):
+        registry.promote(served, NAME, second, expected=1)
+    with pytest.raises(InputRefused, match=r"churn_28d/1 cannot .* Nothing was rolled back"):
+        connect(served).set_registered_model_alias(NAME, registry.PREVIOUS, "1")
+        registry.roll_back(served, NAME)
+
+    assert registry.champion_version(served, NAME) == 1
 
 
 def test_files_that_are_gone_are_a_reason_not_a_crash(served: Settings) -> None:

@@ -1,0 +1,320 @@
+"""What an alias points at, and that version loaded: read without MLflow wherever that can be.
+
+A service looks every second, and MLflow costs two seconds and 170 MB to import. Its database is
+SQLite or PostgreSQL with three small tables for this; a server of MLflow's, or tables of another
+shape, are asked through its client.
+"""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from sqlalchemy import Connection, NullPool, RowMapping, create_engine, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from programme.errors import NotReady, PerennialError
+from programme.settings import Settings
+from training import bundle, sealed
+from training.bundle import Bundle, ModelFacts
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+# Keeps the digest of the bundle in the registry's database, out of reach of who writes files.
+DIGEST_TAG = "bundle_sha256"
+# The folder inside the logged model that holds everything the model is made of.
+DATA_FOLDER = "perennial"
+# Whoever writes to the registry holds it for milliseconds.
+LOCKED_SECONDS_MAX = 2.0
+
+_VERSION = """
+select v.name as name, v.version as version, v.source as source,
+       v.storage_location as storage_location, t.value as digest
+  from model_versions v
+  left join model_version_tags t
+    on t.workspace = v.workspace and t.name = v.name and t.version = v.version and t.key = :tag
+ where v.workspace = 'default' and v.name = :name and v.current_stage <> 'Deleted_Internal'
+"""
+_BY_ALIAS = f"""{_VERSION}
+   and v.version in (select a.version from registered_model_aliases a
+                      where a.workspace = v.workspace and a.name = v.name and a.alias = :alias)
+"""
+_BY_NUMBER = f"{_VERSION} and v.version = :version"
+
+
+class FeatureSetMismatch(NotReady):
+    """A model that was trained on features this code does not compute."""
+
+
+class RegistryFailed(PerennialError):
+    """A registry whose database cannot be read."""
+
+
+class _NoTables(Exception):
+    """The database holds no registry, or one that is only being made."""
+
+
+class _OtherTables(Exception):
+    """The database is not laid out as the MLflow this was written against lays it out."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version as the registry has it; nothing is loaded yet.
+
+    Parameters
+    ----------
+    digest : vouches for its files; "none" if it was not registered by us
+    location : the folder or address under which its files lie
+    """
+
+    name: str
+    version: int
+    digest: str
+    location: str
+
+    def __str__(self) -> str:
+        """Return how people name it."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredModel:
+    """One version of a registered model, loaded."""
+
+    name: str
+    version: int
+    bundle: Bundle
+
+
+def find(settings: Settings, name: str, alias: str) -> Version | None:
+    """Return the version an alias points at; None if it points at nothing, or there is none.
+
+    Raises
+    ------
+    NotReady : if the registry is busy or away.
+    RegistryFailed : if its database is damaged or is none.
+    """
+    return _asked(
+        settings,
+        _BY_ALIAS,
+        {"name": name, "alias": alias},
+        lambda client: client.get_model_version_by_alias(name, alias),
+    )
+
+
+def numbered(settings: Settings, name: str, version: int) -> Version | None:
+    """Return a version by its number; None if there is none. Raises as `find`."""
+    return _asked(
+        settings,
+        _BY_NUMBER,
+        {"name": name, "version": version},
+        lambda client: client.get_model_version(name, str(version)),
+    )
+
+
+def load(settings: Settings, found: Version) -> RegisteredModel:
+    """Load a version, if its files, its features and its answers are the right ones.
+
+    Raises
+    ------
+    NotReady : if its files cannot be read.
+    ModelChanged : if a file is not the registered one.
+    FeatureSetMismatch : if the columns it consumes are defined differently now.
+    GoldenMissed : if it answers otherwise than when it was registered.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        files = _fetched(settings, found, Path(place) / "bundle")
+        _require_features(found, bundle.read_facts(files, found.digest))
+        content = bundle.read(files, found.digest)
+    if content.golden is not None and content.calibration is not None:
+        content.golden.check(content.model, content.calibration)
+    return RegisteredModel(found.name, found.version, content)
+
+
+def _asked(
+    settings: Settings,
+    statement: str,
+    values: dict[str, object],
+    by_client: Callable[[Any], Any],
+) -> Version | None:
+    address = _address(settings.tracking_uri)
+    if address is None:
+        return _asked_of_client(settings, by_client)
+    try:
+        with _connected(address) as connection:
+            if connection is None:
+                return None
+            row = connection.execute(text(statement), {**values, "tag": DIGEST_TAG}).mappings()
+            found = row.one_or_none()
+    except _NoTables:
+        return None
+    except _OtherTables:
+        return _asked_of_client(settings, by_client)
+    return None if found is None else _version(found)
+
+
+def _version(row: RowMapping) -> Version:
+    location = row["storage_location"] or row["source"] or ""
+    return Version(row["name"], int(row["version"]), row["digest"] or "none", location)
+
+
+def _asked_of_client(settings: Settings, question: Callable[[Any], Any]) -> Version | None:
+    from mlflow.exceptions import MlflowException
+
+    from training.tracking import connect
+
+    client = connect(settings)
+    try:
+        found = question(client)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise NotReady(
+            f"The registry at {_said(settings.tracking_uri)} gave no answer "
+            f"({error.error_code}). Nothing was loaded. Start it, or look at its log."
+        ) from error
+    location = client.get_model_version_download_uri(found.name, found.version)
+    return Version(found.name, int(found.version), found.tags.get(DIGEST_TAG, "none"), location)
+
+
+def _address(uri: str) -> URL | None:
+    """Return the database behind a tracking address; None if it is a server or a folder."""
+    try:
+        address = make_url(uri)
+    except ArgumentError:
+        return None
+    backend = address.get_backend_name()
+    if backend == "sqlite" and address.database and address.database != ":memory:":
+        return address
+    return address.set(drivername="postgresql+psycopg") if backend == "postgresql" else None
+
+
+@contextmanager
+def _connected(address: URL) -> Iterator[Connection | None]:
+    """Open the registry's database as it lies there now; None if there is none yet."""
+    if address.get_backend_name() == "sqlite":
+        path = Path(str(address.database)).absolute()
+        if not path.exists():
+            yield None
+            return
+        # Not made if it is gone; able to undo what a killed writer left half done.
+        place = f"{path.as_uri()}?mode=rw"
+        engine = create_engine(
+            "sqlite://",
+            poolclass=NullPool,
+            creator=lambda: sqlite3.connect(place, uri=True, timeout=LOCKED_SECONDS_MAX),
+        )
+    else:
+        engine = create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 3})
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise _judged(error, address) from error
+    finally:
+        engine.dispose()
+
+
+def _judged(error: DBAPIError, address: URL) -> Exception:
+    said = " ".join(str(error.orig).split())
+    state = getattr(error.orig, "sqlstate", None)
+    if "no such table" in said or state == "42P01":
+        return _NoTables()
+    if "no such column" in said or state == "42703":
+        return _OtherTables()
+    where = _said(str(address))
+    if "not a database" in said or "malformed" in said:
+        return RegistryFailed(
+            f"The registry {where} is damaged: {said}. Nothing was loaded. Restore its last backup."
+        )
+    return NotReady(
+        f"The registry {where} is busy or away: {said}. Nothing was loaded. It is asked again; "
+        "if it stays so, look at the database."
+    )
+
+
+def _said(uri: str) -> str:
+    """Return an address without its password."""
+    try:
+        return make_url(uri).render_as_string(hide_password=True)
+    except ArgumentError:
+        return urlparse(uri)._replace(netloc=urlparse(uri).hostname or "").geturl()
+
+
+def _fetched(settings: Settings, found: Version, target: Path) -> Path:
+    """Bring the files of a version here, never more than they declare."""
+    folder = _folder(found.location)
+    try:
+        if folder is not None:
+            if not (folder / DATA_FOLDER).is_dir():
+                raise FileNotFoundError
+            return sealed.copied(folder / DATA_FOLDER, found.digest, target)
+        return _downloaded(settings, found, target)
+    except OSError as error:
+        fault = "they are gone" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise NotReady(
+            f"The files of {found} cannot be read ({fault}). It was not "
+            f"loaded. Restore {settings.artifacts_dir}, roll back to another version, or train "
+            "again."
+        ) from error
+
+
+def _folder(location: str) -> Path | None:
+    """Return a location as a folder of this machine; None if it is an address elsewhere.
+
+    Raises
+    ------
+    ModelChanged : if it steps outside the place it names.
+    """
+    parts = urlparse(location)
+    if parts.scheme not in ("", "file"):
+        return None
+    path = Path(unquote(parts.path) if parts.scheme else location)
+    if ".." in path.parts or not path.is_absolute() or "\0" in location:
+        raise sealed.ModelChanged(
+            f"The registry says that a model lies in {location!r}, which is no plain folder. "
+            "Nothing was read or loaded. Roll back to another version, or train again."
+        )
+    return path
+
+
+def _downloaded(settings: Settings, found: Version, target: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    from training.tracking import connect
+
+    connect(settings)
+    target.mkdir(parents=True)
+
+    def bring(name: str) -> Path:
+        place = (target / name).parent
+        place.mkdir(parents=True, exist_ok=True)
+        source = f"{found.location.rstrip('/')}/{DATA_FOLDER}/{name}"
+        return Path(download_artifacts(source, dst_path=str(place)))
+
+    try:
+        facts = sealed.facts_of(bring(sealed.FACTS_FILE), found.digest)
+        for name in facts["files"]:
+            bring(name)
+    except MlflowException as error:
+        raise OSError(str(error)) from error
+    return target
+
+
+def _require_features(found: Version, facts: ModelFacts) -> None:
+    try:
+        present = bundle.feature_set_of(facts.target, facts.columns, facts.n_weeks)
+    except KeyError as error:
+        present = f"nothing of the name {error}"
+    if present != facts.feature_set:
+        raise FeatureSetMismatch(
+            f"{found} was trained on feature set {facts.feature_set} (commit "
+            f"{facts.git_sha[:12]}); this code builds {present}. Its scores would be noise, so it "
+            "was not loaded. Retrain with: perennial train, or run the code of that commit."
+        )
