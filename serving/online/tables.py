@@ -11,6 +11,7 @@ api_keys        who may call: the hash of each secret, never the secret
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -108,15 +109,15 @@ PUBLICATIONS = Table(
 CHANGES = Table(
     "changes",
     metadata,
-    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    # Without gaps, in the order in which transactions end: `serving.online.changes` gives it.
+    Column("seq", _Counter, primary_key=True, autoincrement=False),
     Column("member_id", String(MEMBER_ID_LENGTH_MAX), nullable=False),
     Column("what", String(20), nullable=False),
-    Column("name", String(64), nullable=False),  # which segment or tag; of the others ""
-    Column("before", String(64)),  # absent: she had none
-    Column("after", String(64)),
+    Column("name", String(128), nullable=False),  # which segment or tag; of the others ""
+    Column("before", String(128)),  # absent: she had none
+    Column("after", String(128)),
     Column("changed_at", Instant(), nullable=False),
     CheckConstraint("what in ('risk_band', 'stage', 'segment', 'tag')", "what"),
-    sqlite_autoincrement=True,
 )
 
 CHANGE_HOOKS = Table(
@@ -127,6 +128,8 @@ CHANGE_HOOKS = Table(
     Column("secret_variable", String(100), nullable=False),  # the environment holds the secret
     Column("wanted", String(80), nullable=False),  # risk_band stage segment tag, or some
     Column("position", BigInteger, nullable=False),  # the last change it was told of
+    Column("sending", BigInteger),  # the last change of the batch on its way; absent: none is
+    Column("inside", Boolean, nullable=False),  # may lie in a private network or on this machine
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("due_at", Instant(), nullable=False),
     Column("why", Text),  # what the last failure said

@@ -18,16 +18,15 @@ def upgrade() -> None:
     _store()
     op.create_table(
         "changes",
-        sa.Column("seq", _COUNTER, autoincrement=True, nullable=False),
+        sa.Column("seq", _COUNTER, autoincrement=False, nullable=False),
         sa.Column("member_id", sa.String(64), nullable=False),
         sa.Column("what", sa.String(20), nullable=False),
-        sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("before", sa.String(64)),
-        sa.Column("after", sa.String(64)),
+        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("before", sa.String(128)),
+        sa.Column("after", sa.String(128)),
         sa.Column("changed_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_changes"),
         sa.CheckConstraint("what in ('risk_band', 'stage', 'segment', 'tag')", "ck_changes_what"),
-        sqlite_autoincrement=True,
     )
     op.create_table(
         "change_hooks",
@@ -36,6 +35,8 @@ def upgrade() -> None:
         sa.Column("secret_variable", sa.String(100), nullable=False),
         sa.Column("wanted", sa.String(80), nullable=False),
         sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("sending", sa.BigInteger),
+        sa.Column("inside", sa.Boolean, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("due_at", Instant(), nullable=False),
         sa.Column("why", sa.Text),
