@@ -1,9 +1,9 @@
 """Contributions of columns -> a dozen business reasons with the raw facts behind them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -217,11 +217,16 @@ def group_contributions(
     """
     if contributions.ndim != 2 or contributions.shape[1] != len(columns) + 1:
         raise ValueError(f"{len(columns)} columns, contributions of shape {contributions.shape}")
+    return contributions @ _belonging(columns)
+
+
+def _belonging(columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return which column goes to which driver, (n_columns + 1, len(CODES) + 1); the base stays."""
     belongs = np.zeros((len(columns) + 1, len(CODES) + 1))
     for position, column in enumerate(columns):
         belongs[position, CODES.index(driver_of(column))] = 1.0
     belongs[-1, -1] = 1.0
-    return contributions @ belongs
+    return belongs
 
 
 def explain(
@@ -239,14 +244,39 @@ def explain(
     -------
     list of length n; every driver that moved the score is in it, so that they add up to it
     """
-    grouped = group_contributions(columns, contributions)
-    used = sorted({CODES.index(driver_of(column)) for column in columns})
     wanted = [name for name in FACT_COLUMNS if name in facts.columns]
     records = facts[wanted].to_dict(orient="records") if wanted else [{}] * len(facts)
-    return [
-        _explanation(amounts, used, record)
-        for amounts, record in zip(grouped, records, strict=True)
-    ]
+    return Explainer(columns).explain(contributions, records)
+
+
+class Explainer:
+    """Turns contributions of always the same columns into drivers, without a frame.
+
+    Parameters
+    ----------
+    columns : names of the columns of every `contributions`, but for the base
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self._belonging = _belonging(self.columns)
+        self._used = sorted({CODES.index(driver_of(column)) for column in self.columns})
+
+    def explain(
+        self, contributions: NDArray[np.float64], facts: Sequence[Mapping[Any, Any]]
+    ) -> list[Explanation]:
+        """Explain rows, as the function of this name does.
+
+        Parameters
+        ----------
+        contributions : array of shape (n, n_columns + 1); the last column is the base
+        facts : of each of the n members by column name, at least those of `FACT_COLUMNS` known
+        """
+        grouped = contributions @ self._belonging
+        return [
+            _explanation(amounts, self._used, record)
+            for amounts, record in zip(grouped, facts, strict=True)
+        ]
 
 
 def _explanation(
@@ -254,14 +284,15 @@ def _explanation(
 ) -> Explanation:
     base = _written(grouped[-1])
     moved = {CODES[position]: _written(grouped[position]) for position in used}
-    total = sum((Decimal(repr(amount)) for amount in moved.values()), Decimal(repr(base)))
+    # Exactly rounded, so that what is written adds up to it digit by digit.
+    total = round(math.fsum((base, *moved.values())), CONTRIBUTION_DECIMALS) + 0.0
     size = sum(abs(amount) for amount in moved.values())
     known = _known_facts(record)
     drivers = [
         _driver(rule, moved[rule.code], size, known) for rule in DRIVERS if moved.get(rule.code)
     ]
     drivers.sort(key=lambda driver: -abs(driver.contribution))
-    return Explanation(base, float(total), tuple(drivers))
+    return Explanation(base, total, tuple(drivers))
 
 
 def facts_of(code: str, row: Mapping[Any, Any]) -> dict[str, float | str]:
@@ -305,7 +336,7 @@ def _known_facts(record: Mapping[Any, Any]) -> dict[str, float | str]:
     for name, value in record.items():
         if isinstance(value, str):
             known[str(name)] = value
-        elif isinstance(value, int | float) and np.isfinite(value):
+        elif isinstance(value, int | float) and math.isfinite(value):
             known[str(name)] = round(float(value), FACT_DECIMALS)
     for fact, stem in TREND_FACTS.items():
         change = _change(known.get(f"{stem}_{RECENT_DAYS}d"), known.get(f"{stem}_{BOTH_DAYS}d"))

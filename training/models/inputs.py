@@ -1,6 +1,7 @@
 """What a model accepts: columns by name, outcomes in range; the rest is refused by name."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,41 @@ PRODUCT_COLUMNS = ("member_id", "product_id", "purchase_days", "last_days")
 DATED_COLUMNS = ("first_days", "purchase_days_28d", "purchase_days_84d", "purchase_days_182d")
 
 
-def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+class Numbers:
+    """Rows of doubles under names: what a model reads where a frame would cost more than it.
+
+    Parameters
+    ----------
+    columns : names, in the order of `values`
+    values : array of shape (n_rows, len(columns)), NaN = absent
+    """
+
+    __slots__ = ("columns", "values")
+
+    def __init__(self, columns: tuple[str, ...], values: NDArray[np.float64]) -> None:
+        if values.ndim != 2 or values.shape[1] != len(columns):
+            raise ValueError(f"{len(columns)} columns, values of shape {values.shape}")
+        self.columns = columns
+        self.values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the numbers of rows and columns."""
+        return self.values.shape
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.values)
+
+    def of(self, columns: tuple[str, ...]) -> NDArray[np.float64]:
+        """Return the named columns in this order; they must be there."""
+        if columns is self.columns:
+            return self.values
+        places = _places(self.columns, columns)
+        return self.values if places is None else self.values[:, places]
+
+
+def matrix(features: pd.DataFrame | Numbers, columns: Sequence[str]) -> NDArray[np.float64]:
     """Lay out the named columns, in this order, as doubles with NaN for absent.
 
     Returns
@@ -27,13 +62,15 @@ def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64
     InputRefused
         When a column is missing, is not numeric or holds an infinite value.
     """
-    missing = [name for name in columns if name not in features.columns]
-    if missing:
-        raise InputRefused(
-            f"The model reads {len(columns)} columns; {', '.join(missing)} missing from the "
-            f"{features.shape[1]} given. Nothing was computed. Build the features with the "
-            "feature set the model was trained on, or train it again."
-        )
+    if isinstance(features, Numbers):
+        try:
+            picked = features.of(tuple(columns))
+        except KeyError:
+            raise _missing(features, columns) from None
+        _require_finite(picked, columns)
+        return picked
+    if any(name not in features.columns for name in columns):
+        raise _missing(features, columns)
     values = np.empty((len(features), len(columns)), dtype=np.float64)
     try:
         # A piece at a time: pandas makes copies on the way, too large ones of large tables.
@@ -45,6 +82,29 @@ def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64
             f"A column of {', '.join(columns)} holds something that is not a number ({error}). "
             "Nothing was computed. Leave text columns out."
         ) from error
+    _require_finite(values, columns)
+    return values
+
+
+def _missing(features: pd.DataFrame | Numbers, columns: Sequence[str]) -> InputRefused:
+    missing = [name for name in columns if name not in features.columns]
+    return InputRefused(
+        f"The model reads {len(columns)} columns; {', '.join(missing)} missing from the "
+        f"{features.shape[1]} given. Nothing was computed. Build the features with the "
+        "feature set the model was trained on, or train it again."
+    )
+
+
+@lru_cache(maxsize=64)
+def _places(there: tuple[str, ...], asked: tuple[str, ...]) -> NDArray[np.intp] | None:
+    """Return where the asked columns stand; None if they are all of them, in their order."""
+    if there == asked:
+        return None
+    place = {name: position for position, name in enumerate(there)}
+    return np.array([place[name] for name in asked], dtype=np.intp)
+
+
+def _require_finite(values: NDArray[np.float64], columns: Sequence[str]) -> None:
     infinite = np.asarray(np.isinf(values).any(axis=0))
     if infinite.any():
         names = [name for name, bad in zip(columns, infinite, strict=True) if bad]
@@ -52,7 +112,6 @@ def matrix(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64
             f"Columns {', '.join(names)} hold an infinite value. Nothing was computed. "
             "Repair the feature's definition: absent is NaN."
         )
-    return values
 
 
 def some_rows(n_rows: int, what: str) -> None:
