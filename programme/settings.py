@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     memory_limit_mb: Annotated[int, Field(ge=256)] = 3000
     # Whether callers on the machine itself need a key too: say yes behind a proxy on it.
     require_keys: bool = False
+    # How often a service asks the registry and the online store whether something is new.
+    poll_seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0
+    # Of the members a service answers about, those its challenger is asked about too.
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     @field_validator("home")
     @classmethod

@@ -19,9 +19,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from programme.errors import NotReady, PerennialError
-from programme.settings import Settings
+from programme.settings import Programme, Settings
 from training import bundle, sealed
-from training.bundle import Bundle, ModelFacts
+from training.bundle import Bundle, ModelFacts, Target
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 # Keeps the digest of the bundle in the registry's database, out of reach of who writes files.
@@ -89,6 +89,17 @@ class RegisteredModel:
     name: str
     version: int
     bundle: Bundle
+
+
+def name_of(target: Target, programme: Programme) -> str:
+    """Return the registered name of a target in a programme, such as "churn_28d".
+
+    The next order needs no horizon in its name: its answer is a date, and says how far it looks.
+    """
+    if target == "next_order":
+        return target
+    horizons = {"churn": programme.churn_horizon_days, "value": programme.value_horizon_days}
+    return f"{target}_{horizons.get(target, programme.repeat_horizon_days)}d"
 
 
 def find(settings: Settings, name: str, alias: str) -> Version | None:

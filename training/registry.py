@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from programme.errors import InputRefused, NotReady, PerennialError
-from programme.settings import Programme, Settings
+from programme.settings import Settings
 from training import bundle, flavor, lookup
-from training.bundle import Bundle, Target
+from training.bundle import Bundle
 from training.lookup import (
     CHALLENGER,
     CHAMPION,
@@ -26,6 +26,7 @@ from training.lookup import (
     PREVIOUS,
     FeatureSetMismatch,
     RegisteredModel,
+    name_of,
 )
 from training.tracking import connect, locked
 
@@ -38,17 +39,6 @@ __all__ = [
 
 class ChampionMoved(InputRefused):
     """Somebody promoted another version in the meantime."""
-
-
-def name_of(target: Target, programme: Programme) -> str:
-    """Return the registered name of a target in a programme, such as "churn_28d".
-
-    The next order needs no horizon in its name: its answer is a date, and says how far it looks.
-    """
-    if target == "next_order":
-        return target
-    horizons = {"churn": programme.churn_horizon_days, "value": programme.value_horizon_days}
-    return f"{target}_{horizons.get(target, programme.repeat_horizon_days)}d"
 
 
 def register(
