@@ -32,6 +32,9 @@ REFERENCE = "reference.json"
 # tables of its own: a backfilled year must not be judged by the season of the sample before it.
 REBUILD_ABOVE = 0.1
 
+# The first and the last member_id of some members, both of them among them.
+Between = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -65,32 +68,55 @@ class Snapshot:
         meta = json.loads((self.path / META).read_text("utf-8"))
         return datetime.fromisoformat(meta["data_as_of"])
 
-    def features(self) -> pd.DataFrame:
+    def features(self, between: Between | None = None) -> pd.DataFrame:
         """Return one row per member, indexed and ordered by `member_id`.
+
+        Parameters
+        ----------
+        between : first and last member_id; None: everybody
 
         Returns
         -------
         DataFrame with `population`, then the columns of `features.table`; NaN: absent
         """
-        return pd.read_parquet(self.path / FEATURES).set_index("member_id")
+        return _read(self.path / FEATURES, between).set_index("member_id")
 
-    def weekly(self, n_weeks: int) -> tuple[list[str], npt.NDArray[np.float32]]:
+    def ranges(self, size: int) -> list[Between]:
+        """Return the first and last member_id of every `size` members, in order."""
+        with engine.connect(self.settings) as connection:
+            return connection.execute(
+                f"""select min(member_id), max(member_id) from (
+                    select member_id, (row_number() over (order by member_id) - 1) // {size} as part
+                    from read_parquet({engine.text(self.path / FEATURES)})
+                ) group by part order by part"""
+            ).fetchall()
+
+    def weekly(
+        self, n_weeks: int, between: Between | None = None
+    ) -> tuple[list[str], npt.NDArray[np.float32]]:
         """Return the members and their last weeks before `as_of`, oldest week first.
+
+        Parameters
+        ----------
+        between : first and last member_id; None: everybody
 
         Returns
         -------
         member_ids in the order of `features`, and an array of shape
         (n_members, n_weeks, 4): orders, net spend, discount and returned value, in cents
         """
-        with self.prepared() as connection:
+        with self.prepared(between) as connection:
             members = [str(row[0]) for row in connection.execute(
-                f"select member_id from read_parquet({engine.text(self.path / FEATURES)}) "
-                "order by member_id"
+                f"{self._members_sql(between)} order by member_id"
             ).fetchall()]  # fmt: skip
             return members, sequences.weekly(connection, members, n_weeks)
 
-    def products(self) -> pd.DataFrame:
+    def products(self, between: Between | None = None) -> pd.DataFrame:
         """Return what every member bought before `as_of`.
+
+        Parameters
+        ----------
+        between : first and last member_id; None: everybody
 
         Returns
         -------
@@ -109,7 +135,7 @@ class Snapshot:
                 engine.copy_to_parquet(connection, sql, unfinished)
                 sync_file(unfinished)
                 unfinished.replace(path)
-        return pd.read_parquet(path)
+        return _read(path, between)
 
     def is_stale(self) -> bool:
         """Return whether rows that came later change what was known at `as_of`."""
@@ -122,13 +148,26 @@ class Snapshot:
         lake = Lake(self.settings)
         return lake, lake.manifest().up_to(self.lake_version)
 
+    def _members_sql(self, between: Between | None) -> str:
+        within = ""
+        if between is not None:
+            first, last = map(engine.text, between)
+            within = f" where member_id between {first} and {last}"
+        return f"select member_id from read_parquet({engine.text(self.path / FEATURES)}){within}"
+
     @contextmanager
-    def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open an engine with the relations this snapshot was computed from."""
+    def prepared(self, between: Between | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open an engine with the relations this snapshot was computed from.
+
+        Parameters
+        ----------
+        between : only of the members from the first to the last member_id; None: of everybody
+        """
         lake, manifest = self._lake()
+        only = None if between is None else self._members_sql(between)
         with engine.connect(self.settings) as connection:
             table.prepare(
-                connection, lake, manifest, self.as_of, self.programme.timezone,
+                connection, lake, manifest, self.as_of, self.programme.timezone, only,
                 frozen=self.reference,
             )  # fmt: skip
             yield connection
@@ -361,6 +400,14 @@ class _Making:
                 f"to {last}. No features were built. Choose a day after {first} and at most one "
                 f"after {last}."
             )
+
+
+def _read(path: Path, between: Between | None) -> pd.DataFrame:
+    """Read a table that lies by member_id, of everybody or from one member to another."""
+    wanted = None
+    if between is not None:
+        wanted = [("member_id", ">=", between[0]), ("member_id", "<=", between[1])]
+    return pd.read_parquet(path, filters=wanted)
 
 
 def _writer() -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -13,11 +13,18 @@ import pyarrow as pa
 from features.snapshot import Snapshot
 from programme.errors import NotReady
 from programme.settings import Programme, Settings, open_programme
-from training import registry, shelf, surrogate
+from training import registry, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
-from training.margins import margin_shares
-from training.population import Population, ProductLists, orders, percentiles, product_lists
+from training.population import (
+    Population,
+    ProductLists,
+    orders,
+    percentiles,
+    placed,
+    product_lists,
+    thresholds,
+)
 from training.registry import RegisteredModel
 from training.rows import MemberRows
 from training.scores import (
@@ -29,6 +36,7 @@ from training.scores import (
     RiskBands,
     ValueScore,
 )
+from training.views import MemberView, SnapshotView
 
 MEMBERS_PER_BATCH = 2_000
 HISTORIC_COLUMN = "spend_cents_life"
@@ -100,54 +108,97 @@ class Champions:
 
     def population(self, snapshot: Snapshot) -> Population:
         """Apply the champions to every member of a snapshot, once."""
-        frame = snapshot.features()
-        rows = self._rows(snapshot, frame)
+        return self.expect(SnapshotView(snapshot))
+
+    def expect(
+        self, view: MemberView, among: Mapping[str, Sequence[float]] | None = None
+    ) -> Population:
+        """Apply the champions to the members of a view.
+
+        Parameters
+        ----------
+        among : of "churn" and "value", the `thresholds` of all members, where the view holds only
+            some; None: the members of the view are compared with each other
+        """
+        frame = view.features()
+        rows = self._rows(view, frame)
         churn_raw = self.churn.bundle.model.raw_score(rows.features)
         calibration = self.churn.bundle.calibration
         probability = calibration.apply(churn_raw) if calibration else churn_raw
         value_cents = np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64)
         intervals = self.value.bundle.intervals
         members = frame.index
-        products = snapshot.products() if self.repeat or self.explore else pd.DataFrame()
+        products = view.products() if self.repeat or self.explore else pd.DataFrame()
         wanted = [name for name in FACT_COLUMNS if name in frame.columns]
         return Population(
-            as_of=snapshot.as_of,
-            data_as_of=snapshot.data_as_of,
+            as_of=view.as_of,
+            data_as_of=view.data_as_of,
             members=members,
             population=frame["population"].to_numpy(dtype=object),
             features=rows.features,
             facts=frame[wanted].reset_index(drop=True),
             churn_raw=churn_raw,
             churn_probability=probability,
-            churn_percentile=percentiles(probability),
+            churn_percentile=placed(probability, among["churn"])
+            if among is not None
+            else percentiles(probability),
             value_cents=value_cents,
-            value_percentile=percentiles(value_cents),
+            value_percentile=placed(value_cents, among["value"])
+            if among is not None
+            else percentiles(value_cents),
             value_interval=intervals.apply(value_cents) if intervals else None,
             historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
-            margin_share=np.asarray(margin_shares(snapshot).reindex(members), dtype=np.float64),
-            repeat=_lists(self.repeat, snapshot, products, members, "repeat"),
-            explore=_lists(self.explore, snapshot, products, members, "explore"),
-            orders=orders(self.next_order.bundle.model, rows, snapshot, members)
+            margin_share=np.asarray(view.margin_shares().reindex(members), dtype=np.float64),
+            repeat=_lists(self.repeat, view, products, members, "repeat"),
+            explore=_lists(self.explore, view, products, members, "explore"),
+            orders=orders(self.next_order.bundle.model, rows, view, members)
             if self.next_order
             else None,
         )
 
-    def score(self, population: Population, member_ids: Sequence[str]) -> list[MemberScores]:
-        """Score the asked members, in the order asked; one without purchases is not known."""
+    def all_thresholds(self, views: Iterable[MemberView]) -> tuple[dict[str, list[float]], int]:
+        """Return the `thresholds` of "churn" and "value" among all members, and their number.
+
+        Parameters
+        ----------
+        views : of everybody, some at a time
+        """
+        churn, value = [np.empty(0)], [np.empty(0)]
+        for view in views:
+            rows = self._rows(view, view.features())
+            raw = self.churn.bundle.model.raw_score(rows.features)
+            calibration = self.churn.bundle.calibration
+            churn.append(np.asarray(calibration.apply(raw) if calibration else raw))
+            value.append(np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64))
+        scores = {"churn": np.concatenate(churn), "value": np.concatenate(value)}
+        reached = {name: thresholds(one) for name, one in scores.items()}
+        return reached, len(scores["churn"])
+
+    def score(
+        self, population: Population, member_ids: Sequence[str], *, churn: bool = True
+    ) -> list[MemberScores]:
+        """Score the asked members, in the order asked; one without purchases is not known.
+
+        Parameters
+        ----------
+        churn : False leaves churn out, whose reasons cost most of the time
+        """
         positions = population.members.get_indexer(pd.Index(list(member_ids), dtype=object))
         known = positions[positions >= 0]
         rows = population.features.iloc[known].reset_index(drop=True)
         facts = population.facts.iloc[known]
-        churn = explain(
-            facts,
-            columns_of(self.churn.bundle.model),
-            self.churn.bundle.model.contributions(rows),
-        )
+        why: Sequence[Explanation | None] = [None] * len(known)
+        if churn:
+            why = explain(
+                facts,
+                columns_of(self.churn.bundle.model),
+                self.churn.bundle.model.contributions(rows),
+            )
         imitation = self.value.bundle.surrogate
         if imitation is None:  # a bundle for value cannot be made without one
             raise NotReady(f"{self.value.name}/{self.value.version} has no surrogate")
         value = explain(facts, imitation.columns, imitation.contributions(rows))
-        made = iter(zip(known.tolist(), churn, value, strict=True))
+        made = iter(zip(known.tolist(), why, value, strict=True))
         return [
             self._member(population, member_id, *next(made))
             if position >= 0
@@ -168,15 +219,15 @@ class Champions:
         parts = list(self.batches(population))
         return pd.concat(parts, ignore_index=True) if parts else as_table([])
 
-    def _rows(self, snapshot: Snapshot, frame: pd.DataFrame) -> MemberRows:
+    def _rows(self, view: MemberView, frame: pd.DataFrame) -> MemberRows:
         asked = (self.churn, self.value, *([self.next_order] if self.next_order else []))
         consumed = [name for champion in asked for name in champion.bundle.facts.columns]
         n_weeks = self.value.bundle.facts.n_weeks
         return MemberRows(
             member_id=frame.index.to_numpy(dtype=object),
-            as_of=np.full(len(frame), np.datetime64(snapshot.as_of, "D")),
+            as_of=np.full(len(frame), np.datetime64(view.as_of, "D")),
             features=frame[list(dict.fromkeys(consumed))].reset_index(drop=True),
-            weekly=snapshot.weekly(n_weeks)[1] if n_weeks else None,
+            weekly=view.weekly(n_weeks) if n_weeks else None,
         )
 
     def _member(
@@ -184,7 +235,7 @@ class Champions:
         population: Population,
         member_id: str,
         position: int,
-        churn: Explanation,
+        churn: Explanation | None,
         value: Explanation,
     ) -> MemberScores:
         repeat, explore = population.repeat, population.explore
@@ -193,7 +244,7 @@ class Champions:
             known=True,
             as_of=population.as_of,
             data_as_of=population.data_as_of,
-            churn=self._churn(population, position, churn),
+            churn=self._churn(population, position, churn) if churn else None,
             value=self._value(population, position, value),
             next_products=NextProducts(
                 repeat=repeat.of(position) if repeat else (),
@@ -298,7 +349,7 @@ def _order_record(score: NextOrderScore | None) -> dict[str, Any]:
 
 def _lists(
     champion: RegisteredModel | None,
-    snapshot: Snapshot,
+    view: MemberView,
     products: pd.DataFrame,
     members: pd.Index,
     reason: str,
@@ -306,7 +357,7 @@ def _lists(
     if champion is None or products.empty:
         return None
     facts = champion.bundle.facts
-    rules = shelf.read(snapshot.settings, snapshot.as_of, facts.age_restricted, facts.margin_weight)
+    rules = view.shelf(facts.age_restricted, facts.margin_weight)
     return product_lists(champion.bundle.model, products, members, reason, rules)
 
 

@@ -1,6 +1,6 @@
 """Every member of a snapshot beside what the champions expect of her."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.snapshot import Snapshot
 from programme.calendar import DAYS_PER_WEEK
 from training.models import replenishment
 from training.models.replenishment import DueLists
 from training.rows import MemberRows
 from training.scores import NextOrderScore, ProductScore
 from training.shelf import CONSIDERED, Shelf
+from training.views import MemberView
 
 NEXT_PRODUCTS = 10
 BOUGHT_FACTS = ("purchase_days", "last_days")
@@ -150,6 +150,25 @@ class Population:
         return len(self.members)
 
 
+def thresholds(scores: NDArray[np.float64]) -> list[float]:
+    """Return 100 rising scores: at percentile p the p-th of them is reached, see `percentiles`."""
+    if not len(scores):
+        return []
+    return [float(one) for one in np.sort(scores)[(np.arange(100) * len(scores)) // 100]]
+
+
+def placed(scores: NDArray[np.float64], reached: Sequence[float]) -> NDArray[np.int64]:
+    """Return the percentile of each score against thresholds, 1 .. 100.
+
+    Of a score that the thresholds were made of it is what `percentiles` said. Where nobody was
+    ever scored there is nobody to compare with: 100, as for a member alone.
+    """
+    if not len(reached):
+        return np.full(len(scores), 100, dtype=np.int64)
+    found = np.searchsorted(np.asarray(reached), scores, side="right")
+    return np.maximum(1, found).astype(np.int64)
+
+
 def percentiles(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return for each score the share of scores not above it, in whole per cents from 1 to 100."""
     not_above = np.searchsorted(np.sort(scores), scores, side="right")
@@ -191,17 +210,17 @@ def product_lists(
     )
 
 
-def orders(model: Any, rows: MemberRows, snapshot: Snapshot, members: pd.Index) -> Orders:
+def orders(model: Any, rows: MemberRows, view: MemberView, members: pd.Index) -> Orders:
     """Ask a model of the next order about every member.
 
     Parameters
     ----------
     model : with `expect`
-    rows, members : of the snapshot, in the same order
+    rows, members : of the view, in the same order
     """
     told = model.expect(rows)
-    habits = replenishment.habits(snapshot)
-    dated = None if habits.empty else replenishment.due_dates(habits)
+    habits = view.habits()
+    dated = None if habits.empty else replenishment.due_dates(habits, view.usual_gaps())
     return Orders(
         horizon_days=model.horizon_days,
         median=told.median,

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+import duckdb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import table
-from features.snapshot import Snapshot
+from features import engine, table
+from features.snapshot import Between, Snapshot
 from programme.errors import InputRefused
 from training.scores import DueCategory
 
@@ -23,6 +24,7 @@ PRIOR_GAPS = 1
 SOON_DAYS = 14
 OVERDUE_GAPS_MAX = 0.5
 DUE_LENGTH = 5
+USUAL_GAPS = "usual_gaps.parquet"
 
 # One row per member and category: days with a purchase, the last, and the mean of the gaps.
 _HABITS = f"""
@@ -33,29 +35,58 @@ _HABITS = f"""
 HABIT_COLUMNS = ("member_id", "category", "purchase_days", "last_days", "own_gap_days")
 
 
-def habits(taken: Snapshot) -> pd.DataFrame:
+def habits(taken: Snapshot, between: Between | None = None) -> pd.DataFrame:
     """Return how often every member bought every category of which she shows a rhythm.
+
+    Parameters
+    ----------
+    between : first and last member_id; None: everybody
 
     Returns
     -------
     DataFrame with `HABIT_COLUMNS`, ordered by member_id and category; none where the programme
     knows no categories
     """
-    with taken.prepared() as connection:
-        parts = [
-            connection.execute(f"{_HABITS} order by member_id, category").df()
-            for _ in table.some_members_at_a_time(connection)
-        ]
+    with taken.prepared(between) as connection:
+        return habits_of(connection)
+
+
+def habits_of(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Return what `habits` does of the members whose relations are prepared."""
+    parts = [
+        connection.execute(f"{_HABITS} order by member_id, category").df()
+        for _ in table.some_members_at_a_time(connection)
+    ]
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=HABIT_COLUMNS)
     return found.sort_values(["member_id", "category"], ignore_index=True)
 
 
-def due_dates(known: pd.DataFrame) -> pd.DataFrame:
+def usual_gaps(taken: Snapshot) -> "pd.Series[float]":
+    """Return the median of the members' mean gaps in each category, kept beside the snapshot.
+
+    Returns
+    -------
+    Series by category, in days; none where the programme knows no categories
+    """
+    path = taken.path / USUAL_GAPS
+    if not path.exists():
+        with taken.prepared() as connection:
+            connection.execute(f"create temp table shown as {_HABITS} limit 0")
+            for _ in table.some_members_at_a_time(connection):
+                connection.execute(f"insert into shown {_HABITS}")
+            sql = """select category, median(own_gap_days) as gap_days from shown
+                group by category order by category"""
+            engine.replace_parquet(connection, sql, path)
+    return pd.read_parquet(path).set_index("category")["gap_days"]
+
+
+def due_dates(known: pd.DataFrame, usual_gap: "pd.Series[float] | None" = None) -> pd.DataFrame:
     """Return when each member is expected to need each category again.
 
     Parameters
     ----------
     known : DataFrame with `HABIT_COLUMNS`, one row per member and category
+    usual_gap : of each category, as `usual_gaps`; None: the median of the rows given
 
     Returns
     -------
@@ -69,7 +100,12 @@ def due_dates(known: pd.DataFrame) -> pd.DataFrame:
             f"The habits lack {', '.join(missing)}. No due date was computed. Give "
             f"{', '.join(HABIT_COLUMNS)}, as `habits` returns them."
         )
-    usual = known.groupby("category")["own_gap_days"].transform("median")
+    usual = (
+        known.groupby("category")["own_gap_days"].transform("median")
+        if usual_gap is None
+        # A category in which nobody had a rhythm yesterday: her own is all there is.
+        else known["category"].map(usual_gap).fillna(known["own_gap_days"])
+    )
     gaps = known["purchase_days"] - 1
     gap = (gaps * known["own_gap_days"] + PRIOR_GAPS * usual) / (gaps + PRIOR_GAPS)
     due = np.round(gap - known["last_days"]).astype(int)
