@@ -7,7 +7,7 @@ from fastapi import FastAPI, Header, Response
 from programme import words
 from serving.access import doors
 from serving.action_desk import ActionDesk
-from serving.api import actions, docs, language, loyalty, problems
+from serving.api import actions, changes, docs, language, loyalty, problems
 from serving.api.answers import Speaker
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
@@ -45,7 +45,10 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
         api.add_exception_handler(kind, handler)
 
     # Not `async`: scoring keeps a core busy, and the event loop has probes to answer.
-    @api.post("/v1/scores", responses=_PROBLEMS, operation_id="score_members")
+    @api.post(
+        "/v1/scores", responses=_PROBLEMS, operation_id="score_members",
+        openapi_extra={"x-scope": "scores:read"},
+    )  # fmt: skip
     def scores(
         request: ScoresRequest,
         response: Response,
@@ -62,6 +65,7 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
 
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
+    api.include_router(changes.create_routes(desk, {**_PROBLEMS, **_promised(410)}))
     api.include_router(docs.create_routes(lambda: api.openapi()))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     return api
