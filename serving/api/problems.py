@@ -28,6 +28,7 @@ DETAILS: Mapping[int, str] = {
     401: "This needs a key that is live. Nothing was done. Send Authorization: Bearer pk_....",
     403: "The key does not hold the scope of the route. Nothing was done. Use one that does.",
     409: "The request does not fit what is there. Nothing was done.",
+    410: "What was asked for is kept no longer. Nothing was done.",
     404: "There is no such route. GET /v1/openapi.json lists those there are.",
     405: "This route does not take this method. GET /v1/openapi.json lists those it takes.",
     413: "The request is too large. Nothing was done. Ask for fewer members at a time.",
@@ -101,6 +102,21 @@ ACTION_REFUSALS: Mapping[str, tuple[int, str]] = {
 }  # fmt: skip
 
 
+class Refused(InputRefused):
+    """A route's own refusal; its sentence does not quote the request.
+
+    Parameters
+    ----------
+    status : of HTTP
+    code : names the refusal, for programs
+    """
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
 class Fault(BaseModel):
     """One thing wrong with a request: where, and what is expected there."""
 
@@ -161,6 +177,8 @@ def from_validation(_: Request, error: Exception) -> Response:
 
 def from_refusal(_: Request, error: Exception) -> Response:
     """Answer for an error of ours that a caller may read."""
+    if isinstance(error, Refused):
+        return problem(error.status, str(error), code=error.code)
     if isinstance(error, PostingRefused):
         status, detail = REFUSALS[error.code]
         return problem(status, detail, code=error.code)
