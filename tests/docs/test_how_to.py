@@ -90,6 +90,7 @@ def shows(printed: str, promised: str) -> None:
         "run-a-points-programme.md",
         "read-an-experiment.md",
         "write-an-offer-catalogue.md",
+        "give-access.md",
     ],
 )
 def test_a_page_runs_as_it_stands(
