@@ -20,15 +20,23 @@ MINOR_DIGITS = {
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 
+_FORMATTER = string.Formatter()
+
 Fact = float | int | str | None
+Units = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One wording, and the facts without which it cannot be said."""
+    """One wording, and the facts without which it cannot be said.
+
+    `pieces` are the text taken apart once: what is written, then the fact that follows it and the
+    unit of its number; after the last fact there is none.
+    """
 
     text: str
     needs: frozenset[str]
+    pieces: tuple[tuple[str, str | None, str], ...] = ()
 
 
 def label(code: str, language: str, **facts: Fact) -> str:
@@ -50,9 +58,7 @@ def label(code: str, language: str, **facts: Fact) -> str:
     known = {name: fact for name, fact in facts.items() if _is_known(fact)}
     for sentence in book.sentences[code]:
         if sentence.needs <= known.keys():
-            return _Speaker(book.units, str(known.get("currency", ""))).vformat(
-                sentence.text, (), known
-            )
+            return _said(sentence, book.units, known)
     raise KeyError(f"{code!r} has no wording in {language!r} without facts; gave {sorted(known)}")
 
 
@@ -74,40 +80,44 @@ def rounded(value: float) -> float:
 
 @dataclass(frozen=True)
 class _WordBook:
-    units: Mapping[str, Mapping[str, str]]
+    units: Units
     sentences: Mapping[str, tuple[Sentence, ...]]
 
 
-class _Speaker(string.Formatter):
-    """Fill a wording; the part after the colon names the unit of a number."""
+def _said(sentence: Sentence, units: Units, known: Mapping[str, Fact]) -> str:
+    """Fill a wording; the part of a placeholder after the colon names the unit of a number."""
+    said = []
+    for text, name, unit in sentence.pieces:
+        said.append(text)
+        if name is None:
+            continue
+        value = known[name]
+        if not unit:
+            said.append(str(value))
+        elif isinstance(value, int | float):
+            said.append(_in_unit(float(value), unit, units, known))
+        else:
+            raise TypeError(f"{unit!r} wants a number, not {type(value).__name__}")
+    return "".join(said)
 
-    def __init__(self, units: Mapping[str, Mapping[str, str]], currency: str) -> None:
-        self.units = units
-        self.currency = currency
 
-    def format_field(self, value: object, format_spec: str) -> str:
-        if not format_spec:
-            return str(value)
-        if not isinstance(value, int | float):
-            raise TypeError(f"{format_spec!r} wants a number, not {type(value).__name__}")
-        return self._in_unit(float(value), format_spec)
+def _in_unit(value: float, unit: str, units: Units, known: Mapping[str, Fact]) -> str:
+    if unit == "span":
+        return _span(value, units, known)
+    if unit == "money":
+        return money(value, str(known.get("currency", "")))
+    number = rounded(value * 100 if unit == "share" else value)
+    shown = f"{number:g}" if abs(number) < 1_000 else f"{number:,.0f}"
+    form = "one" if number == 1 else "other"
+    return units[unit][form].replace("{n}", shown)
 
-    def _in_unit(self, value: float, unit: str) -> str:
-        if unit == "span":
-            return self._span(value)
-        if unit == "money":
-            return money(value, self.currency)
-        number = rounded(value * 100 if unit == "share" else value)
-        shown = f"{number:g}" if abs(number) < 1_000 else f"{number:,.0f}"
-        form = "one" if number == 1 else "other"
-        return self.units[unit][form].format(n=shown)
 
-    def _span(self, days: float) -> str:
-        if days < 2 * DAYS_PER_MONTH:
-            return self._in_unit(days, "days")
-        if days < 2 * DAYS_PER_YEAR:
-            return self._in_unit(round(days / DAYS_PER_MONTH), "months")
-        return self._in_unit(round(days / DAYS_PER_YEAR), "years")
+def _span(days: float, units: Units, known: Mapping[str, Fact]) -> str:
+    if days < 2 * DAYS_PER_MONTH:
+        return _in_unit(days, "days", units, known)
+    if days < 2 * DAYS_PER_YEAR:
+        return _in_unit(round(days / DAYS_PER_MONTH), "months", units, known)
+    return _in_unit(round(days / DAYS_PER_YEAR), "years", units, known)
 
 
 def _is_known(fact: Fact) -> bool:
@@ -139,6 +149,6 @@ def _sentences(prefix: str, tables: Mapping[str, object]) -> list[tuple[str, tup
 
 
 def _sentence(text: str) -> Sentence:
-    parts = [(name, unit) for _, name, unit, _ in string.Formatter().parse(text) if name]
-    money = {"currency"} if any(unit == "money" for _, unit in parts) else set()
-    return Sentence(text, frozenset({name for name, _ in parts} | money))
+    pieces = tuple((said, name, unit or "") for said, name, unit, _ in _FORMATTER.parse(text))
+    money = {"currency"} if any(unit == "money" for _, _, unit in pieces) else set()
+    return Sentence(text, frozenset({name for _, name, _ in pieces if name} | money), pieces)
