@@ -17,13 +17,12 @@ from training import registry, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
 from training.population import (
+    Look,
     Population,
     ProductLists,
     orders,
-    percentiles,
     placed,
     product_lists,
-    thresholds,
 )
 from training.registry import RegisteredModel
 from training.rows import MemberRows
@@ -111,7 +110,10 @@ class Champions:
         return self.expect(SnapshotView(snapshot))
 
     def expect(
-        self, view: MemberView, among: Mapping[str, Sequence[float]] | None = None
+        self,
+        view: MemberView,
+        among: Mapping[str, Sequence[float]] | None = None,
+        seen: Look | None = None,
     ) -> Population:
         """Apply the champions to the members of a view.
 
@@ -119,13 +121,13 @@ class Champions:
         ----------
         among : of "churn" and "value", the `thresholds` of all members, where the view holds only
             some; None: the members of the view are compared with each other
+        seen : what `look` returned of the same view, where that was asked before
         """
         frame = view.features()
         rows = self._rows(view, frame)
-        churn_raw = self.churn.bundle.model.raw_score(rows.features)
-        calibration = self.churn.bundle.calibration
-        probability = calibration.apply(churn_raw) if calibration else churn_raw
-        value_cents = np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64)
+        look = seen or self._look(rows)
+        among = among or look.thresholds()
+        value_cents = look.value_cents
         intervals = self.value.bundle.intervals
         members = frame.index
         products = view.products() if self.repeat or self.explore else pd.DataFrame()
@@ -137,15 +139,11 @@ class Champions:
             population=frame["population"].to_numpy(dtype=object),
             features=rows.features,
             facts=frame[wanted].reset_index(drop=True),
-            churn_raw=churn_raw,
-            churn_probability=probability,
-            churn_percentile=placed(probability, among["churn"])
-            if among is not None
-            else percentiles(probability),
+            churn_raw=look.churn_raw,
+            churn_probability=look.churn_probability,
+            churn_percentile=placed(look.churn_probability, among["churn"]),
             value_cents=value_cents,
-            value_percentile=placed(value_cents, among["value"])
-            if among is not None
-            else percentiles(value_cents),
+            value_percentile=placed(value_cents, among["value"]),
             value_interval=intervals.apply(value_cents) if intervals else None,
             historic_cents=frame[HISTORIC_COLUMN].fillna(0.0).to_numpy(dtype=np.float64),
             margin_share=np.asarray(view.margin_shares().reindex(members), dtype=np.float64),
@@ -156,23 +154,25 @@ class Champions:
             else None,
         )
 
+    def look(self, view: MemberView) -> Look:
+        """Return what churn and value say of the members of a view."""
+        return self._look(self._rows(view, view.features()))
+
     def all_thresholds(self, views: Iterable[MemberView]) -> tuple[dict[str, list[float]], int]:
-        """Return the `thresholds` of "churn" and "value" among all members, and their number.
+        """Return what percentiles among all members are reckoned by, and how many they are.
 
         Parameters
         ----------
         views : of everybody, some at a time
         """
-        churn, value = [np.empty(0)], [np.empty(0)]
-        for view in views:
-            rows = self._rows(view, view.features())
-            raw = self.churn.bundle.model.raw_score(rows.features)
-            calibration = self.churn.bundle.calibration
-            churn.append(np.asarray(calibration.apply(raw) if calibration else raw))
-            value.append(np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64))
-        scores = {"churn": np.concatenate(churn), "value": np.concatenate(value)}
-        reached = {name: thresholds(one) for name, one in scores.items()}
-        return reached, len(scores["churn"])
+        everybody = Look.of([self.look(view) for view in views])
+        return everybody.thresholds(), len(everybody.value_cents)
+
+    def _look(self, rows: MemberRows) -> Look:
+        raw = self.churn.bundle.model.raw_score(rows.features)
+        calibration = self.churn.bundle.calibration
+        value = np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64)
+        return Look(raw, calibration.apply(raw) if calibration else raw, value)
 
     def score(
         self, population: Population, member_ids: Sequence[str], *, churn: bool = True

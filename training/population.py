@@ -150,6 +150,37 @@ class Population:
         return len(self.members)
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What churn and value say of some members, arrays of shape (n,): all that ranks need.
+
+    Parameters
+    ----------
+    churn_raw, churn_probability : log-odds, and its calibration
+    value_cents : expected spend within the horizon
+    """
+
+    churn_raw: NDArray[np.float64]
+    churn_probability: NDArray[np.float64]
+    value_cents: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, parts: "Sequence[Look]") -> "Look":
+        """Put the looks at some members one below the other."""
+        names = ("churn_raw", "churn_probability", "value_cents")
+        return cls(*(
+            np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+            for name in names
+        ))  # fmt: skip
+
+    def thresholds(self) -> dict[str, list[float]]:
+        """Return the `thresholds` of "churn" and "value" among these members."""
+        return {
+            "churn": thresholds(self.churn_probability),
+            "value": thresholds(self.value_cents),
+        }
+
+
 def thresholds(scores: NDArray[np.float64]) -> list[float]:
     """Return 100 rising scores: at percentile p the p-th of them is reached, see `percentiles`."""
     if not len(scores):

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from features import table
@@ -44,6 +44,8 @@ class StoredMember:
         and `tags`, as they were when she was last refreshed
     seq : the last row of the inbox that is in it; 0: only the snapshot
     snapshot : the folder of the snapshot whose reference tables her features were judged by
+    scores_seq : the last row of the inbox that is in `scores`; below `seq`, they will follow
+    publication_no : the publication whose champions and ranks are in it; 0: none
     """
 
     member_id: str
@@ -57,6 +59,8 @@ class StoredMember:
     snapshot: str
     updated_at: datetime
     seq: int = 0
+    scores_seq: int = 0
+    publication_no: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,26 @@ class OnlineStore:
         return found
 
     def write(self, connection: Connection, members: Iterable[StoredMember]) -> None:
-        """Write members whole, within the transaction that is open."""
+        """Write members whole, within the transaction that is open.
+
+        A row that knows more, of the inbox or of the day, is left as it is: whoever comes late
+        with an older state changes nothing.
+        """
         rows = [self._row(member) for member in members]
         if not rows:
             return
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         new = dialect.insert(ONLINE_MEMBERS)
         changed = {c.name: c for c in new.excluded if c.name != "member_id"}
-        connection.execute(new.on_conflict_do_update(["member_id"], set_=changed), rows)
+        there, coming = ONLINE_MEMBERS.c, new.excluded
+        # Of features that this code cannot read nothing is worth keeping.
+        not_older = or_(
+            there.feature_set != coming.feature_set,
+            and_(there.seq <= coming.seq, there.as_of <= coming.as_of),
+        )
+        connection.execute(
+            new.on_conflict_do_update(["member_id"], set_=changed, where=not_older), rows
+        )
 
     def publication(self) -> Publication | None:
         """Return the last time everybody was written; None: never."""
@@ -140,6 +156,8 @@ class OnlineStore:
             "seq": member.seq,
             "snapshot": member.snapshot,
             "updated_at": member.updated_at,
+            "scores_seq": member.scores_seq,
+            "publication_no": member.publication_no,
         }
 
 
@@ -156,6 +174,8 @@ def _stored(row: Any) -> StoredMember:
         snapshot=row.snapshot,
         updated_at=row.updated_at,
         seq=row.seq,
+        scores_seq=row.scores_seq,
+        publication_no=row.publication_no,
     )
 
 

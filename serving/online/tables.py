@@ -91,7 +91,18 @@ ONLINE_MEMBERS = Table(
     Column("seq", BigInteger, nullable=False),  # the last row of the inbox that is in it; 0: none
     Column("snapshot", String(120), nullable=False),  # whose reference tables it was judged by
     Column("updated_at", Instant(), nullable=False),
+    # The last row of the inbox that is in `scores`, which may follow the features a little later.
+    Column("scores_seq", BigInteger, nullable=False),
+    Column("publication_no", BigInteger, nullable=False),  # whose champions and ranks it has
 )
+_SCORES_DUE = text("scores_seq < seq")
+Index(
+    "online_scores_due",
+    ONLINE_MEMBERS.c.seq,
+    sqlite_where=_SCORES_DUE,
+    postgresql_where=_SCORES_DUE,
+)
+Index("online_publication", ONLINE_MEMBERS.c.publication_no)
 
 PUBLICATIONS = Table(
     "publications",

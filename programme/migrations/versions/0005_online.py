@@ -105,8 +105,15 @@ def _store() -> None:
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("snapshot", sa.String(120), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
+        sa.Column("scores_seq", sa.BigInteger, nullable=False),
+        sa.Column("publication_no", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("member_id", name="pk_online_members"),
     )
+    due = sa.text("scores_seq < seq")
+    op.create_index(
+        "online_scores_due", "online_members", ["seq"], sqlite_where=due, postgresql_where=due
+    )
+    op.create_index("online_publication", "online_members", ["publication_no"])
     op.create_table(
         "publications",
         sa.Column("publication_no", _COUNTER, autoincrement=True, nullable=False),

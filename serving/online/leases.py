@@ -1,0 +1,66 @@
+"""Who does what: parts of the members that workers share out, for as long as they are alive.
+
+A worker holds a part until a moment that it moves on while it works. One that was killed moves
+nothing, and another takes its parts when their time is up. Clocks of machines may differ by some
+seconds: a lease is long against that, and a row is never overwritten by an older one anyway.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from programme.database import Database
+from serving.online.tables import LEASES, PARTS
+
+# Held by whoever writes everybody; no member is dealt to it.
+PUBLISHING = -1
+LASTS = timedelta(seconds=15)
+
+
+def take(database: Database, parts: Collection[int], owner: str, now: datetime) -> frozenset[int]:
+    """Take the parts that nobody else holds, or hold them longer; return those that are ours.
+
+    Parameters
+    ----------
+    owner : a name that no other living worker has
+    """
+    if not parts:
+        return frozenset()
+
+    def taken(connection: Connection) -> frozenset[int]:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        new = dialect.insert(LEASES)
+        free = or_(LEASES.c.owner == owner, LEASES.c.until < now)
+        values = {"owner": new.excluded.owner, "until": new.excluded.until}
+        connection.execute(
+            new.on_conflict_do_update(["part"], set_=values, where=free),
+            [{"part": part, "owner": owner, "until": now + LASTS} for part in sorted(parts)],
+        )
+        return held(connection, owner, now) & frozenset(parts)
+
+    return database.write(taken)
+
+
+def held(connection: Connection, owner: str, now: datetime) -> frozenset[int]:
+    """Return the parts that are ours now; within a transaction they stay ours until it ends."""
+    ours = select(LEASES.c.part).where(LEASES.c.owner == owner, LEASES.c.until > now)
+    return frozenset(connection.execute(ours.with_for_update()).scalars())
+
+
+def share(database: Database, owner: str, now: datetime) -> int:
+    """Return how many parts are a fair share for each of the workers that are alive."""
+    others = select(func.count(func.distinct(LEASES.c.owner))).where(
+        LEASES.c.part >= 0, LEASES.c.until > now, LEASES.c.owner != owner
+    )
+    with database.read() as connection:
+        return -(-PARTS // (1 + int(connection.execute(others).scalar_one())))
+
+
+def release(database: Database, owner: str, parts: Collection[int] | None = None) -> None:
+    """Give parts back, or all that are ours: the others need not wait until their time is up."""
+    ours = delete(LEASES).where(LEASES.c.owner == owner)
+    if parts is not None:
+        ours = ours.where(LEASES.c.part.in_(sorted(parts)))
+    database.write(lambda connection: connection.execute(ours))
