@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import perennial_act
+import perennial_hooks
 import perennial_keys
 import perennial_points
 import perennial_uplift
@@ -60,6 +61,7 @@ app.add_typer(perennial_points.app)
 app.add_typer(perennial_act.app)
 app.add_typer(perennial_uplift.app)
 app.add_typer(perennial_keys.app)
+app.add_typer(perennial_hooks.app)
 
 
 @app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")

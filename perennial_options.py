@@ -2,13 +2,18 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from programme.settings import Settings
+
+if TYPE_CHECKING:
+    from programme.database import Database
 
 HomeOption = Annotated[
     Path | None,
@@ -38,6 +43,21 @@ def remember_home(home: Path | None) -> None:
 def settings_of(home: Path | None) -> Settings:
     """Return the settings of a home: named after the verb, before it, or by the environment."""
     return Settings.load(home if home is not None else _general_home[0])
+
+
+@contextmanager
+def database_of(home: Path | None) -> "Iterator[Database]":
+    """Open the database of a home that holds a programme: a misspelt home gets nothing."""
+    from programme.database import Database
+    from programme.settings import open_programme
+
+    settings = settings_of(home)
+    open_programme(settings)
+    database = Database.open(settings)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def print_json(content: object) -> None:

@@ -45,6 +45,29 @@ def signature(secret: bytes, moment: int, body: bytes) -> str:
     return hmac.new(secret, f"{moment}.".encode() + body, sha256).hexdigest()
 
 
+def signed_headers(secret: bytes, message_id: str, body: bytes, *, now: datetime) -> dict[str, str]:
+    """Return the headers of a message: its id, the moment and the signature of both."""
+    moment = int(now.timestamp())
+    return {
+        "Content-Type": "application/json", MOMENT: str(moment),
+        # A header holds ASCII only; any member id fits in a hash.
+        KEY: sha256(message_id.encode()).hexdigest(),
+        SIGNATURE: f"sha256={signature(secret, moment, body)}",
+    }  # fmt: skip
+
+
+def check(status: int) -> None:
+    """Refuse every answer but that the receiver took it.
+
+    Raises
+    ------
+    Undelivered : saying what was answered.
+    """
+    if not 200 <= status < 300:
+        passes = status < 300 or status >= 500 or status in _PASSES
+        raise Undelivered(f"answered {status}", for_good=not passes)
+
+
 def post(route: Route, message_id: str, body: bytes, *, now: datetime) -> None:
     """Deliver one message.
 
@@ -53,24 +76,14 @@ def post(route: Route, message_id: str, body: bytes, *, now: datetime) -> None:
     Undelivered : if the receiver did not say that it took it.
     """
     assert route.url is not None
-    moment = int(now.timestamp())
-    request = urllib.request.Request(
-        route.url, body, method="POST",
-        headers={
-            "Content-Type": "application/json", MOMENT: str(moment),
-            # A header holds ASCII only; any member id fits in a hash.
-            KEY: sha256(message_id.encode()).hexdigest(),
-            SIGNATURE: f"sha256={signature(route.secret(), moment, body)}",
-        },
-    )  # fmt: skip
+    headers = signed_headers(route.secret(), message_id, body, now=now)
+    request = urllib.request.Request(route.url, body, method="POST", headers=headers)
     try:
         with _opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
         with error:
-            passes = error.code >= 500 or error.code in _PASSES
-        raise Undelivered(f"answered {error.code}", for_good=not passes) from error
+            status = error.code
     except (OSError, urllib.error.URLError) as error:
         raise Undelivered(f"no answer: {error}", for_good=False) from error
-    if not 200 <= status < 300:
-        raise Undelivered(f"answered {status}", for_good=False)
+    check(status)

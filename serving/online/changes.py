@@ -109,7 +109,7 @@ def record_many(connection: Connection, moved: Iterable[Moved], now: datetime) -
         return 0
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"select pg_advisory_xact_lock({_LOCK})"))
-    position = _head(connection)
+    position = last_position(connection)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[first : first + _ROWS_AT_ONCE]
         numbered = [
@@ -123,7 +123,7 @@ def record_many(connection: Connection, moved: Iterable[Moved], now: datetime) -
 def head(database: Database) -> int:
     """Return the position of the last change; 0: there never was one."""
     with database.read() as connection:
-        return _head(connection)
+        return last_position(connection)
 
 
 def floor(connection: Connection) -> int:
@@ -147,7 +147,7 @@ def since(
     CursorUnknown : if nothing ever had that position.
     """
     with database.read() as connection:
-        last = _head(connection)
+        last = last_position(connection)
         if position > last:
             raise CursorUnknown
         if position < floor(connection):
@@ -197,7 +197,9 @@ def forget(database: Database, older_than: datetime) -> int:
 
 
 def _forget_some(connection: Connection, older_than: datetime) -> int:
-    oldest = select(CHANGES.c.seq, CHANGES.c.changed_at).where(CHANGES.c.seq < _head(connection))
+    oldest = select(CHANGES.c.seq, CHANGES.c.changed_at).where(
+        CHANGES.c.seq < last_position(connection)
+    )
     last = 0
     for row in connection.execute(oldest.order_by(CHANGES.c.seq).limit(_ROWS_AT_ONCE)):
         if row.changed_at >= older_than:
@@ -208,7 +210,8 @@ def _forget_some(connection: Connection, older_than: datetime) -> int:
     return connection.execute(delete(CHANGES).where(CHANGES.c.seq <= last)).rowcount
 
 
-def _head(connection: Connection) -> int:
+def last_position(connection: Connection) -> int:
+    """Return the position of the last change; 0: there never was one."""
     return connection.execute(select(func.max(CHANGES.c.seq))).scalar() or 0
 
 
