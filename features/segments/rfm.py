@@ -146,6 +146,19 @@ def group_of(r: int, f: int, m: int) -> str:
     return _GROUPS[r][math.ceil((f + m) / 2) - 1]
 
 
+def placed(
+    ranks: NDArray[np.float64], cuts: Sequence[float], earlier: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """Return the scores of ranks in [0, 1].
+
+    Parameters
+    ----------
+    earlier : scores of an earlier day, kept within the margin; NaN: none
+    """
+    found = _cut(ranks, cuts)
+    return found if earlier is None else _kept(ranks, cuts, found, earlier)
+
+
 def _values(features: pd.DataFrame, column: str) -> NDArray[np.float64]:
     """Return a measure of every member, or refuse: a member without one has no score."""
     if column not in features.columns:

@@ -82,6 +82,20 @@ class Publication:
     published_at: datetime
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a row of the store holds before it is written again."""
+
+    readable: bool
+    seq: int
+    as_of: date
+    traits: Mapping[str, Any]
+
+    def knows_more(self, member: StoredMember) -> bool:
+        """Return whether the row stays as it is: see `OnlineStore.write`."""
+        return self.readable and (self.seq > member.seq or self.as_of > member.as_of)
+
+
 def part_of(member_id: str) -> int:
     """Return the part a member is dealt to, from 0 to `PARTS` - 1."""
     return crc32(member_id.encode()) % PARTS
@@ -129,6 +143,21 @@ class OnlineStore:
         connection.execute(
             new.on_conflict_do_update(["member_id"], set_=changed, where=not_older), rows
         )
+
+    def traits(self, connection: Connection, member_ids: Sequence[str]) -> dict[str, "Kept"]:
+        """Return what stands in the rows of some members, which stay as they are meanwhile."""
+        columns = ONLINE_MEMBERS.c
+        found = {}
+        for first in range(0, len(member_ids), MEMBERS_AT_ONCE):
+            wanted = select(
+                columns.member_id, columns.feature_set, columns.seq, columns.as_of, columns.traits
+            ).where(columns.member_id.in_(member_ids[first : first + MEMBERS_AT_ONCE]))
+            # In one order, so that two writers never wait for each other.
+            ordered = wanted.order_by(columns.member_id).with_for_update()
+            for row in connection.execute(ordered):
+                readable = row.feature_set == self.feature_set
+                found[row.member_id] = Kept(readable, row.seq, row.as_of, json.loads(row.traits))
+        return found
 
     def publication(self) -> Publication | None:
         """Return the last time everybody was written; None: never."""
