@@ -128,6 +128,10 @@ class Lake:
         shape = ", ".join(f"{f.name} {f.sql_type}" for f in contract.fields)
         return engine.parquet(self.paths(table, manifest), f"{shape}, {STORED_EXTRA}")
 
+    def rollup_sql(self, rollup: str, shape: str, manifest: Manifest) -> str:
+        """Return a SELECT of a rollup's rows, whose columns are those of `shape`."""
+        return engine.parquet(self.paths(rollup, manifest), shape)
+
     @contextmanager
     def writing(self) -> Iterator[int]:
         """Hold the lake for one batch; yields the number the batch will have.

@@ -266,7 +266,7 @@ def event_days_sql(events: str, local: Clock) -> str:
 
 def rows_sql(lake: Lake, rollup: str, manifest: Manifest) -> str:
     """Return a SELECT of a rollup's rows."""
-    return engine.parquet(lake.paths(rollup, manifest), SHAPES[rollup])
+    return lake.rollup_sql(rollup, SHAPES[rollup], manifest)
 
 
 def touched_sql(lake: Lake, newer: Manifest, as_of: str) -> tuple[str, str]:
