@@ -132,11 +132,9 @@ def _least(schema: Schema) -> int:
 
 
 def _number(schema: Schema) -> float | int:
-    step = schema.get("multipleOf", 1)
-    least = schema.get("minimum", schema.get("exclusiveMinimum"))
-    found = 1 if least is None or least < 1 else least
-    found = -(-found // step) * step
-    if "exclusiveMinimum" in schema and found <= schema["exclusiveMinimum"]:
+    step, beyond = schema.get("multipleOf", 1), schema.get("exclusiveMinimum", 0)
+    found = -(-max(1, schema.get("minimum", 1), beyond) // step) * step
+    if found <= beyond:
         found += step
     most = schema.get("maximum", schema.get("exclusiveMaximum"))
     if most is not None and found > most:
