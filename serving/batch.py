@@ -1,24 +1,40 @@
-"""Scores for every member, as one Parquet file that appears whole or not at all."""
+"""Scores for every member, as one Parquet file that appears whole or not at all.
 
+Members are scored some at a time, each part a file of its own that is whole once it has its name;
+a run that was killed goes on where it stopped. Memory does not grow with the programme.
+"""
+
+import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import exports, snapshot
+from features.snapshot import Snapshot
 from features.tags import scored
 from programme.errors import InputRefused
-from programme.files import sync_file, sync_folder
+from programme.files import sha256_of, single_writer, sync_file, sync_folder, write_json
 from programme.settings import Programme, Settings
 from training.champions import Champions
-from training.population import Population
+from training.population import Look
+from training.views import MEMBERS_PER_PART, SnapshotView, parts
 
 INSTANT = pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
+# What a summary of everybody needs: short columns, so that a million members fit in memory.
+SUMMARY = (
+    "member_id", "churn_population", "churn_probability", "churn_percentile", "churn_risk_band",
+    "value_cents", "next_order_horizon_days", "next_order_expected_on",
+)  # fmt: skip
+MANIFEST = "manifest.json"
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -27,23 +43,30 @@ class Scored:
 
     Parameters
     ----------
-    path : Parquet file, one row per member; columns as `Champions.score_all`
+    path : Parquet file, one row per member; columns as `Champions.score_all`. Beside it
+        `manifest_of(path)` says how many rows it has, of which snapshot, by which champions
     tags : Parquet file beside it: the day since which each member holds each tag on scores
-    members : the rows, without drivers and products, for a summary
+    resumed : how many members an earlier run, which was killed, had scored already
     """
 
     path: Path
     as_of: date
     programme: Programme
-    members: pd.DataFrame
     tags: Path | None = None
+    resumed: int = 0
+
+    @property
+    def members(self) -> pd.DataFrame:
+        """Return the columns of `SUMMARY`, one row per member."""
+        return pd.read_parquet(self.path, columns=list(SUMMARY))
 
 
 def score_all(
     settings: Settings,
     as_of: date | None,
     out: Path | None,
-    progress: Callable[[str], None],
+    progress: Tell,
+    size: int = MEMBERS_PER_PART,
 ) -> Scored:
     """Score every member of one snapshot with the champions.
 
@@ -51,10 +74,11 @@ def score_all(
     ----------
     as_of : None takes the midnight after the last purchase
     out : file to write; None takes one in the home, named after the snapshot and the models
+    size : members of a part
 
     Raises
     ------
-    NotReady : if there is no programme or no champion
+    NotReady : if there is no programme or no champion, or another run writes the same file
     InputRefused : if `as_of` lies outside the data, or `out` is a folder
     """
     if out is not None and out.is_dir():
@@ -66,58 +90,158 @@ def score_all(
         exports.check_place(out)
     champions = Champions.load(settings)
     taken = snapshot.build(settings, as_of or snapshot.default_as_of(settings))
-    progress("asking the champions about everybody")
-    population = champions.population(taken)
-    if not len(population):
+    path = out or settings.home / "scores" / f"{taken.path.name}_{_versions(champions)}.parquet"
+    views = list(parts(taken, size))
+    if not views:
         raise InputRefused(
             f"Nobody is known to have bought before {taken.as_of}. Nothing was scored. Choose a "
             "later as_of, or ingest purchases that carry a member."
         )
-    path = out or settings.home / "scores" / f"{taken.path.name}_{_versions(champions)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.parts")
+    with single_writer(unfinished.with_suffix(".lock"), f"the scores {path}"):
+        run = _Run.begin(unfinished, champions, taken, views, size, progress)
+        resumed = run.members_there()
+        _join(run.score(), path, run.about)
+        shutil.rmtree(unfinished)
+        unfinished.with_suffix(".lock").unlink()
+    earlier = scored.newest_before(settings.home / "scores", taken.as_of)
+    tags = scored.tag_scores(settings, path, taken.as_of, progress, earlier)
+    return Scored(path, taken.as_of, champions.programme, tags, resumed)
+
+
+def manifest_of(path: Path) -> Path:
+    """Return the file that says what a file of scores is, once it is whole."""
+    return path.with_name(f"{path.name}.{MANIFEST}")
+
+
+@dataclass
+class _Run:
+    """One scoring of everybody, in parts that lie in a folder of their own.
+
+    Parameters
+    ----------
+    about : what decides the answer; parts of a run about something else are of no use
+    thresholds : of "churn" and "value", what percentiles are reckoned by
+    """
+
+    folder: Path
+    champions: Champions
+    views: list[SnapshotView]
+    about: dict[str, Any]
+    thresholds: dict[str, list[float]]
+    n_members: int
+    progress: Tell
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        champions: Champions,
+        taken: Snapshot,
+        views: list[SnapshotView],
+        size: int,
+        progress: Tell,
+    ) -> "_Run":
+        """Go on with the parts that are there, or begin anew."""
+        about = {
+            "snapshot": taken.path.name,
+            "as_of": str(taken.as_of),
+            "champions": _named(champions),
+            "risk_bands": asdict(champions.risk_bands),
+        }
+        begun = _read(folder / MANIFEST)
+        if begun is None or begun["about"] != about or begun["size"] != size:
+            shutil.rmtree(folder, ignore_errors=True)
+            progress("asking the champions about everybody")
+            seen = Look.of([champions.look(view) for view in views])
+            begun = {
+                "about": about, "size": size, "thresholds": seen.thresholds(),
+                "members": len(seen.churn_raw),
+            }  # fmt: skip
+            write_json(folder / MANIFEST, begun)
+        return cls(folder, champions, views, about, begun["thresholds"], begun["members"], progress)
+
+    def members_there(self) -> int:
+        """Count the members of parts that are whole."""
+        return sum(_rows(path) for path in self._paths() if path.exists())
+
+    def score(self) -> list[Path]:
+        """Write the parts that are not there; return all of them, in order."""
+        done = self.members_there()
+        for view, path in zip(self.views, self._paths(), strict=True):
+            if path.exists():
+                continue
+            unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+            self._write(view, unfinished)
+            sync_file(unfinished)
+            unfinished.replace(path)
+            sync_folder(self.folder)
+            done += _rows(path)
+            self.progress(f"scored {done:,} of {self.n_members:,} members")
+        return self._paths()
+
+    def _paths(self) -> list[Path]:
+        return [self.folder / f"{number:06d}.parquet" for number in range(len(self.views))]
+
+    def _write(self, view: SnapshotView, path: Path) -> None:
+        population = self.champions.expect(view, self.thresholds)
+        writer: pq.ParquetWriter | None = None
+        try:
+            for rows in self.champions.batches(population):
+                # Arrow takes a zoned instant from pandas only with a warning, its own as it is.
+                typed = rows.astype({"data_as_of": INSTANT})
+                # Without pandas' notes on its types, some of which pandas itself cannot read back.
+                table = pa.Table.from_pandas(typed, preserve_index=False).replace_schema_metadata()
+                writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+                writer.write_table(table.cast(writer.schema))
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _join(written: Sequence[Path], path: Path, about: dict[str, Any]) -> None:
+    """Make one file of the parts, and say beside it what it is."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    n_members = 0
     try:
-        kept = _write(champions, population, unfinished, progress)
+        with pq.ParquetWriter(unfinished, pq.read_schema(written[0]), compression="zstd") as writer:
+            for part in written:
+                with pq.ParquetFile(part) as file:
+                    for group in range(file.num_row_groups):
+                        rows = file.read_row_group(group)
+                        writer.write_table(rows.cast(writer.schema))
+                        n_members += rows.num_rows
         sync_file(unfinished)
+        facts = {**about, "members": n_members, "sha256": sha256_of(unfinished)}
+        # A manifest of another content than the file's belongs to a file that is being replaced.
+        manifest_of(path).unlink(missing_ok=True)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     sync_folder(path.parent)
-    earlier = scored.newest_before(settings.home / "scores", taken.as_of)
-    tags = scored.tag_scores(settings, path, taken.as_of, progress, earlier)
-    members = pd.concat(kept, ignore_index=True)
-    return Scored(path, taken.as_of, champions.programme, members, tags)
+    write_json(manifest_of(path), facts)
 
 
-def _write(
-    champions: Champions, population: Population, path: Path, progress: Callable[[str], None]
-) -> list[pd.DataFrame]:
-    """Write everybody's scores, part by part; return the parts without their long columns."""
-    kept = []
-    writer: pq.ParquetWriter | None = None
-    try:
-        for part in champions.batches(population):
-            # Arrow takes a zoned instant from pandas only with a warning, and its own as it is.
-            typed = part.astype({"data_as_of": INSTANT})
-            # Without pandas' notes on its types, some of which pandas itself cannot read back.
-            table = pa.Table.from_pandas(typed, preserve_index=False).replace_schema_metadata()
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-            writer.write_table(table.cast(writer.schema))
-            kept.append(part.drop(columns=[c for c in part if _is_long(str(c))]))
-            progress(f"scored {sum(map(len, kept)):,} of {len(population):,} members")
-    finally:
-        if writer is not None:
-            writer.close()
-    return kept
+def _read(path: Path) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+    return found
+
+
+def _rows(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _named(champions: Champions) -> dict[str, int]:
+    return {model.name: model.version for model in _models(champions) if model}
 
 
 def _versions(champions: Champions) -> str:
-    models = (
+    return "-".join(str(model.version) if model else "none" for model in _models(champions))
+
+
+def _models(champions: Champions) -> tuple[Any, ...]:
+    return (
         champions.churn, champions.value, champions.repeat, champions.explore,
         champions.next_order,
     )  # fmt: skip
-    return "-".join(str(model.version) if model else "none" for model in models)
-
-
-def _is_long(column: str) -> bool:
-    return column.endswith(("_drivers", "_products", "_due"))
