@@ -7,7 +7,16 @@ from fastapi import FastAPI, Header, Response
 from programme import words
 from serving.access import doors
 from serving.action_desk import ActionDesk
-from serving.api import actions, changes, docs, intake, language, loyalty, problems
+from serving.api import (
+    actions,
+    changes,
+    docs,
+    exports,
+    intake,
+    language,
+    loyalty,
+    problems,
+)
 from serving.api.answers import Speaker
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
@@ -66,6 +75,7 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
     api.include_router(changes.create_routes(desk, {**_PROBLEMS, **_promised(410)}))
+    api.include_router(exports.create_routes(desk, {**_PROBLEMS, **_promised(404)}))
     api.include_router(intake.create_routes(desk, {**_PROBLEMS, **_promised(409)}))
     api.include_router(docs.create_routes(lambda: api.openapi()))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
