@@ -48,6 +48,17 @@ class Doors:
             for context in iter_route_contexts(routes)
             for method in sorted(context.methods or ())
         ]
+        # A parameter holds no slash unless it says so: few expressions need be tried.
+        self._anywhere = [one for one in self._doors if ":path}" in one[0].path]
+        depths = {door.path.count("/") for door, _ in self._doors}
+        self._at_depth = {
+            depth: [
+                one
+                for one in self._doors
+                if ":path}" in one[0].path or one[0].path.count("/") == depth
+            ]
+            for depth in depths
+        }
         # Most requests go to paths without parameters: found at once.
         plain = {door.path for door, _ in self._doors if "{" not in door.path}
         methods = {door.method for door, _ in self._doors}
@@ -70,7 +81,7 @@ class Doors:
 
     def _search(self, method: str, path: str) -> Door | None:
         elsewhere = None
-        for door, pattern in self._doors:
+        for door, pattern in self._at_depth.get(path.count("/"), self._anywhere):
             if pattern.match(path):
                 if door.method == method:
                     return door

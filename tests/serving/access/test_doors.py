@@ -89,6 +89,7 @@ def test_the_first_route_that_fits_guards_as_it_answers() -> None:
         (first, "/v1/loyalty", "loyalty:read"),
         (second, "/v1/a/b", "members:read"),
         (second, "/v1/a/{x}", "models:read"),
+        (second, "/v1/files/{name:path}", "exports:read"),
     ):
         routes.add_api_route(
             path, lambda told=scope: told, methods=["GET"], openapi_extra={"x-scope": scope},
@@ -99,7 +100,9 @@ def test_the_first_route_that_fits_guards_as_it_answers() -> None:
     doors = Doors(api.routes)
 
     with TestClient(api) as client:
-        for path in ("/v1/loyalty", "/v1/other", "/v1/a/b", "/v1/a/c"):
+        for path in (
+            "/v1/loyalty", "/v1/other", "/v1/a/b", "/v1/a/c", "/v1/files/x", "/v1/files/x/y/z/w",
+        ):  # fmt: skip
             door = doors.find("GET", path)
             assert door is not None
             assert door.scope == client.get(path, params={}).json()
