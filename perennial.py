@@ -415,17 +415,31 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="Parquet file to write; left out: in the home.")
     ] = None,
+    publish: Annotated[
+        bool | None,
+        typer.Option(
+            "--publish/--no-publish",
+            help="Write everybody to the online store, from which the service answers. Left out: "
+            "yes, unless a day or a file was named.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Score every member with the champions and write one row each."""
     from programme.calendar import parse_day
     from serving.batch import score_all
-    from serving.reports.terminal import show_scores
+    from serving.publishing import publish_latest
+    from serving.reports.terminal import show_published, show_scores
 
     settings = settings_of(home)
+    wanted = publish if publish is not None else as_of is None and out is None
     with progress("score") as tell:
         scored = score_all(settings, parse_day(as_of) if as_of else None, out, tell)
+        published = publish_latest(settings, datetime.now(UTC), tell) if wanted else None
     show_scores(console, scored)
+    if published is not None:
+        show_published(console, published)
 
 
 @app.command(

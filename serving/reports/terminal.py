@@ -12,6 +12,7 @@ from features.ingest import Ingested
 from features.snapshot import Snapshot
 from programme.words import money
 from serving.batch import Scored
+from serving.online.publish import Published
 from training.scores import RISK_BANDS
 
 # Paths and outside text are shown as they are, in one line, brackets and all.
@@ -123,6 +124,16 @@ def show_scores(console: Console, scored: Scored) -> None:
     _show_at_risk(console, scored, members)
     _show_next_orders(console, scored, members)
     console.print(f"All of them: {scored.path}", **PLAIN)
+
+
+def show_published(console: Console, published: Published) -> None:
+    """Print how many members the service answers about now."""
+    kept = f"; {published.kept:,} knew more and were left" if published.kept else ""
+    console.print(
+        f"The service answers about {published.written:,} members as of "
+        f"{published.publication.as_of}{kept}.",
+        **PLAIN,
+    )
 
 
 def _show_at_risk(console: Console, scored: Scored, members: pd.DataFrame) -> None:
