@@ -147,6 +147,28 @@ def load(settings: Settings, found: Version) -> RegisteredModel:
     return RegisteredModel(found.name, found.version, content)
 
 
+def rows(settings: Settings, statement: str) -> list[RowMapping] | None:
+    """Return what the registry's database says; None: MLflow's client alone can ask it.
+
+    Raises
+    ------
+    NotReady : if the registry is busy or away.
+    RegistryFailed : if its database is damaged or is none.
+    """
+    address = _address(settings.tracking_uri)
+    if address is None:
+        return None
+    try:
+        with _connected(address) as connection:
+            if connection is None:
+                return []
+            return list(connection.execute(text(statement)).mappings())
+    except _NoTables:
+        return []
+    except _OtherTables:
+        return None
+
+
 def _asked(
     settings: Settings,
     statement: str,

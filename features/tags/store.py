@@ -31,6 +31,8 @@ from programme.files import sha256_of, sync_file, sync_folder, write_json
 from programme.settings import Settings
 
 HELD, FACTS, META = "tags.parquet", "facts.parquet", "meta.json"
+# In the meta: each tag as it was declared, for whoever tells of them without the catalogue.
+DECLARED = "declared"
 # Bump when the SQL around the rules changes what a tag means.
 FORMAT = 3
 # Kept of every member, so that the facts are never empty.
@@ -217,6 +219,7 @@ class _Making:
                 **made_of,
                 "goods_fit": catalogue.fit,
                 "absent": {**ours.absent, **compiled.unjudged(ours.tags, measured)},
+                DECLARED: {tag.id: tag.model_dump(mode="json") for tag in ours.tags},
                 "definitions": {tag.id: _digest(tag) for tag in ours.tags},
                 "quantiles": [
                     {**vars(quantile), "value": value} for quantile, value in measured.items()

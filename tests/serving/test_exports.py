@@ -240,7 +240,8 @@ def test_memory_does_not_grow_with_the_members(desk: PointsDesk) -> None:
         )
         python: int = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return most + python
+        together: int = most + python
+        return together
 
     few, many = peak(10_000), peak(60_000)
 
