@@ -1,22 +1,22 @@
-"""Scores in the words of the public contract: labelled, and money rounded."""
+"""Scores in the words of the public contract: labelled, and money rounded.
 
+An answer is made of plain dicts, in the shapes of `serving.api.schemas`: checking each against its
+model would cost more than making it, and a test holds one to the other.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from programme import words
-from serving.api import schemas
-from training.scores import (
-    ChurnScore,
-    Driver,
-    DueCategory,
-    MemberScores,
-    NextOrderScore,
-    ProductScore,
-    ValueScore,
-    no_single_driver,
-)
+from training.explain import Explanation
+from training.scores import RISK_BANDS, PopulationName, RiskBand, no_single_driver
 
 PROBABILITY_DECIMALS = 6
+
+Stored = Mapping[str, Any]
+Answer = dict[str, Any]
+_REASONS = ("base", "raw_score", "drivers")
 
 
 class Speaker:
@@ -25,97 +25,121 @@ class Speaker:
     def __init__(self, language: str, currency: str) -> None:
         self.language = language
         self.currency = currency
+        self.caveat = words.label("caveat.attribution", language)
 
-    def answer(self, scores: list[MemberScores]) -> schemas.ScoresAnswer:
-        """Put members' scores into the contract, in the same order."""
-        return schemas.ScoresAnswer(
-            scores=[self._member(member) for member in scores],
-            caveat=words.label("caveat.attribution", self.language),
-        )
+    def churn(
+        self,
+        probability: float,
+        percentile: int,
+        population: PopulationName,
+        model: tuple[str, int, int],
+        *,
+        band: RiskBand | None = None,
+        why: Explanation | None = None,
+    ) -> Answer:
+        """Return `schemas.Churn`.
 
-    def _member(self, member: MemberScores) -> schemas.KnownMember | schemas.UnknownMember:
-        if (
-            member.as_of is None
-            or member.data_as_of is None
-            or member.churn is None
-            or member.value is None
-            or member.next_products is None
-        ):
-            return schemas.UnknownMember(member_id=member.member_id, known=False)
-        return schemas.KnownMember(
-            member_id=member.member_id,
-            known=True,
-            as_of=member.as_of,
-            data_as_of=member.data_as_of,
-            churn=self._churn(member.churn),
-            value=self._value(member.value),
-            next_products=schemas.Next(
-                repeat=[self._product(product) for product in member.next_products.repeat],
-                explore=[self._product(product) for product in member.next_products.explore],
-            ),
-            next_order=self._next_order(member.next_order, member.as_of),
-        )
-
-    def _churn(self, score: ChurnScore) -> schemas.Churn:
-        rounded = round(score.churn_probability, PROBABILITY_DECIMALS)
-        return schemas.Churn(
-            **{**_fields(score), "churn_probability": rounded, **self._reasons(score)}
-        )
-
-    def _value(self, score: ValueScore) -> schemas.Value:
-        money = {
-            "value_cents": round(score.value_cents),
-            "low_cents": _rounded(score.low_cents),
-            "high_cents": _rounded(score.high_cents),
-            "historic_cents": round(score.historic_cents),
-            # Of the rounded parts, so that they add up in what is written.
-            "total_cents": round(score.historic_cents) + round(score.value_cents),
-            "margin_cents": _rounded(score.margin_cents),
-            "error_cents": round(score.error_cents),
-            "currency": self.currency,
+        Parameters
+        ----------
+        model : its name, version and horizon in days
+        band : None: as the probability says
+        why : None leaves the reasons out
+        """
+        name, version, horizon_days = model
+        said: Answer = {
+            "churn_probability": round(probability, PROBABILITY_DECIMALS),
+            "horizon_days": horizon_days,
+            "percentile": percentile,
+            "risk_band": band or RISK_BANDS.of(probability),
+            "population": population,
+            "eligible": population == "active",
         }
-        return schemas.Value(**{**_fields(score), **money, **self._reasons(score)})
+        if why is not None:
+            said["base"] = why.base
+            said["raw_score"] = why.raw_score
+            said["drivers"] = [self._driver(vars(driver)) for driver in why.drivers]
+            said["no_single_driver"] = no_single_driver(why.drivers)
+        said["model_name"] = name
+        said["model_version"] = version
+        return said
 
-    def _next_order(self, score: NextOrderScore | None, as_of: date) -> schemas.NextOrder | None:
-        if score is None:
+    def value(self, stored: Stored, *, drivers: bool = True) -> Answer:
+        """Return `schemas.Value` of the fields of `training.scores.ValueScore`."""
+        said = dict(stored)
+        value_cents, historic_cents = round(said["value_cents"]), round(said["historic_cents"])
+        said["value_cents"] = value_cents
+        said["low_cents"] = _rounded(said["low_cents"])
+        said["high_cents"] = _rounded(said["high_cents"])
+        said["historic_cents"] = historic_cents
+        # Of the rounded parts, so that they add up in what is written.
+        said["total_cents"] = historic_cents + value_cents
+        said["margin_cents"] = _rounded(said["margin_cents"])
+        said["error_cents"] = round(said["error_cents"])
+        said["currency"] = self.currency
+        if drivers:
+            told = said["drivers"]
+            said["drivers"] = [self._driver(driver) for driver in told]
+            said["no_single_driver"] = not any(one["importance"] == "high" for one in told)
+        else:
+            for name in _REASONS:
+                del said[name]
+        return said
+
+    def next_products(self, stored: Stored) -> Answer:
+        """Return `schemas.Next` of the fields of `training.scores.NextProducts`."""
+        return {
+            "repeat": [self._product(product) for product in stored["repeat"]],
+            "explore": [self._product(product) for product in stored["explore"]],
+        }
+
+    def next_order(self, stored: Stored | None, as_of: date) -> Answer | None:
+        """Return `schemas.NextOrder` of the fields of `training.scores.NextOrderScore`."""
+        if stored is None:
             return None
-        chances = [
-            schemas.PurchaseBy(days=days, probability=round(probability, PROBABILITY_DECIMALS))
-            for days, probability in score.p_by
-        ]
-        due = [self._due(category, as_of) for category in score.due]
-        return schemas.NextOrder(**{**_fields(score), "p_by": chances, "due": due})
+        return {
+            **stored,
+            "p_by": [
+                {"days": days, "probability": round(probability, PROBABILITY_DECIMALS)}
+                for days, probability in stored["p_by"]
+            ],
+            "due": [self._due(category, as_of) for category in stored["due"]],
+        }
 
-    def _due(self, due: DueCategory, as_of: date) -> schemas.Due:
-        return schemas.Due(
-            category=due.category,
-            due_on=as_of + timedelta(days=due.due_days),
-            overdue=due.overdue,
-            label=self._label("reason.overdue" if due.overdue else "reason.due", due),
-            parameters=dict(due.parameters),
-        )
+    def _due(self, due: Stored, as_of: date) -> Answer:
+        overdue = due["overdue"]
+        code = "reason.overdue" if overdue else "reason.due"
+        return {
+            "category": due["category"],
+            "due_on": (as_of + timedelta(days=due["due_days"])).isoformat(),
+            "overdue": overdue,
+            "label": self._label(code, due["parameters"]),
+            "parameters": due["parameters"],
+        }
 
-    def _reasons(self, score: ChurnScore | ValueScore) -> dict[str, Any]:
-        drivers = [
-            schemas.Driver(**_fields(driver), label=self._label(f"driver.{driver.code}", driver))
-            for driver in score.drivers
-        ]
-        return {"drivers": drivers, "no_single_driver": no_single_driver(score.drivers)}
+    def _driver(self, driver: Stored) -> Answer:
+        code, parameters = driver["code"], driver["parameters"]
+        return {
+            "code": code,
+            "label": self._label(f"driver.{code}", parameters),
+            "value": driver["value"],
+            "parameters": parameters,
+            "contribution": driver["contribution"],
+            "direction": driver["direction"],
+            "importance": driver["importance"],
+        }
 
-    def _product(self, product: ProductScore) -> schemas.Product:
-        label = self._label(f"reason.{product.reason}", product)
-        return schemas.Product(**_fields(product), label=label)
+    def _product(self, product: Stored) -> Answer:
+        label = self._label(f"reason.{product['reason']}", product["parameters"])
+        return {**product, "label": label}
 
-    def _label(self, code: str, said: Driver | ProductScore | DueCategory) -> str:
-        facts = {**said.parameters, "currency": self.currency}
-        return words.label(code, self.language, **facts)
+    def _label(self, code: str, parameters: Stored) -> str:
+        return words.label(code, self.language, **{**parameters, "currency": self.currency})
+
+
+def offered(languages: Sequence[str]) -> list[str]:
+    """Return those of a programme's languages we speak; English where there is none."""
+    return [name for name in languages if name in words.LANGUAGES] or ["en"]
 
 
 def _rounded(cents: float | None) -> int | None:
     return None if cents is None else round(cents)
-
-
-def _fields(
-    score: ChurnScore | ValueScore | Driver | ProductScore | NextOrderScore,
-) -> dict[str, Any]:
-    return dict(vars(score))

@@ -1,10 +1,9 @@
 """The typed REST API: routes, and what its description promises."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Header, Response
+from fastapi import FastAPI
 
-from programme import words
 from serving.access import doors
 from serving.action_desk import ActionDesk
 from serving.api import (
@@ -13,12 +12,10 @@ from serving.api import (
     docs,
     exports,
     intake,
-    language,
     loyalty,
     problems,
+    scores,
 )
-from serving.api.answers import Speaker
-from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.live import Live
 from serving.points import PointsDesk
 
@@ -53,25 +50,10 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
     for kind, handler in problems.HANDLERS.items():
         api.add_exception_handler(kind, handler)
 
-    # Not `async`: scoring keeps a core busy, and the event loop has probes to answer.
-    @api.post(
-        "/v1/scores", responses=_PROBLEMS, operation_id="score_members",
-        openapi_extra={"x-scope": "scores:read"},
-    )  # fmt: skip
-    def scores(
-        request: ScoresRequest,
-        response: Response,
-        accept_language: Annotated[str | None, Header()] = None,
-    ) -> ScoresAnswer:
-        """Score up to 500 members: churn, value, next products, and why."""
-        found = live.loaded
-        programme = found.champions.programme
-        offered = [name for name in programme.languages if name in words.LANGUAGES] or ["en"]
-        spoken = request.language or language.choose(accept_language, offered)
-        response.headers["Content-Language"] = spoken
-        made = found.champions.score(found.population, request.member_ids)
-        return Speaker(spoken, programme.currency).answer(made)
-
+    desk_of_scores = scores.ScoresDesk(live, desk.settings)
+    scores.add_route(api, desk_of_scores, _PROBLEMS)
+    # Whoever ends the service gives its connections back.
+    api.state.scores = desk_of_scores
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
     api.include_router(changes.create_routes(desk, {**_PROBLEMS, **_promised(410)}))

@@ -1,7 +1,7 @@
 """The public contract of `/v1/scores`: what is asked, what is answered."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -15,6 +15,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Percentile = Annotated[int, Field(ge=1, le=100)]
 
 
+Part = Literal["churn", "value", "next_products", "next_order"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
 class ScoresRequest(BaseModel):
     """Whom to score, and in which language to give the reasons."""
 
@@ -25,6 +29,14 @@ class ScoresRequest(BaseModel):
     )
 
     member_ids: Annotated[list[MemberId], Field(min_length=1, max_length=MEMBERS_PER_REQUEST_MAX)]
+    parts: Annotated[
+        list[Part],
+        Field(min_length=1, max_length=len(PARTS), description="what to say of each member"),
+    ] = list(PARTS)
+    drivers: Annotated[
+        bool,
+        Field(strict=True, description="false leaves the reasons out, which cost most of the time"),
+    ] = True
     language: Annotated[
         Literal["en", "zh"] | None,
         Field(description="of the labels; without it, Accept-Language decides"),
@@ -43,6 +55,11 @@ class Driver(BaseModel):
     importance: Importance
 
 
+Content = TypeVar("Content")
+_Reasons = Annotated[Content | None, Field(description="left out where `drivers` was false")]
+_Asked = Annotated[Content | None, Field(description="left out unless `parts` names it")]
+
+
 class Churn(BaseModel):
     """P(no purchase within the horizon); `base` + contributions == `raw_score`, in log-odds."""
 
@@ -52,10 +69,12 @@ class Churn(BaseModel):
     risk_band: RiskBand
     population: PopulationName
     eligible: Annotated[bool, Field(description="active, so that she can still be kept")]
-    base: float
-    raw_score: float
-    drivers: list[Driver]
-    no_single_driver: Annotated[bool, Field(description="no reason stands out: name several")]
+    base: _Reasons[float] = None
+    raw_score: _Reasons[float] = None
+    drivers: _Reasons[list[Driver]] = None
+    no_single_driver: Annotated[
+        bool | None, Field(description="no reason stands out: name several; left out likewise")
+    ] = None
     model_name: str
     model_version: int
 
@@ -84,10 +103,12 @@ class Value(BaseModel):
     currency: str
     horizon_days: int
     percentile: Annotated[Percentile, Field(description="100: the most valuable")]
-    base: float
-    raw_score: float
-    drivers: list[Driver]
-    no_single_driver: Annotated[bool, Field(description="no reason stands out: name several")]
+    base: _Reasons[float] = None
+    raw_score: _Reasons[float] = None
+    drivers: _Reasons[list[Driver]] = None
+    no_single_driver: Annotated[
+        bool | None, Field(description="no reason stands out: name several; left out likewise")
+    ] = None
     exact: Literal[False]
     error_cents: int
     model_name: str
@@ -156,11 +177,15 @@ class KnownMember(BaseModel):
     known: Literal[True]
     as_of: Annotated[date, Field(description="00:00 of this day in the programme's timezone")]
     data_as_of: Annotated[datetime, Field(description="the last purchase that was known, UTC")]
-    churn: Churn
-    value: Value
-    next_products: Next
+    churn: _Asked[Churn] = None
+    value: _Asked[Value] = None
+    next_products: _Asked[Next] = None
     next_order: Annotated[
-        NextOrder | None, Field(description="null: this programme trains no model for it")
+        NextOrder | None,
+        Field(
+            description="null: this programme trains no model for it; left out unless `parts` "
+            "names it"
+        ),
     ] = None
 
 
