@@ -11,6 +11,7 @@ import typer
 
 import perennial_act
 import perennial_hooks
+import perennial_inbox
 import perennial_keys
 import perennial_points
 import perennial_uplift
@@ -61,6 +62,7 @@ app.add_typer(perennial_points.app)
 app.add_typer(perennial_act.app)
 app.add_typer(perennial_uplift.app)
 app.add_typer(perennial_keys.app)
+app.add_typer(perennial_inbox.app)
 app.add_typer(perennial_hooks.app)
 
 
