@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     db_url: str = ""
     threads: Annotated[int, Field(ge=1, le=512)] = 2
     memory_limit_mb: Annotated[int, Field(ge=256)] = 3000
+    # Kafka as a source: host:port of brokers, topics that hold purchases or events, consumer group.
+    kafka_brokers: str = ""
+    kafka_topics: str = "purchases=purchase,events=event"
+    kafka_group: str = "perennial"
     # Whether callers on the machine itself need a key too: say yes behind a proxy on it.
     require_keys: bool = False
     # How often a service asks the registry and the online store whether something is new.

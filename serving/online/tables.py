@@ -1,6 +1,7 @@
 """The tables of what is fresh, and of who may ask for it, in the one SQL database.
 
 inbox           purchases and events as they were accepted, each version of a key once
+dead_letters    messages of a stream that could not be accepted, each once, and why
 online_members  one row per member: her features as of the coming midnight, and what follows
 publications    when everybody was last written, from which snapshot and by which champions
 changes         who moved from which band, stage, segment or tag to which, in order
@@ -165,4 +166,16 @@ API_KEYS = Table(
     Column("created_at", Instant(), nullable=False),
     Column("expires_at", Instant()),
     Column("revoked_at", Instant()),
+)
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    metadata,
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("message_no", BigInteger, primary_key=True, autoincrement=False),  # Kafka's offset
+    Column("reason", String(40), nullable=False),
+    Column("column_name", String(200)),
+    Column("content", Text, nullable=False),  # as it came, as far as it can be kept as text
+    Column("received_at", Instant(), nullable=False),
 )

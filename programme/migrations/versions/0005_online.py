@@ -15,6 +15,7 @@ _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     """Make the tables."""
     _inbox()
+    _dead_letters()
     _store()
     op.create_table(
         "changes",
@@ -88,6 +89,20 @@ def _inbox() -> None:
         "inbox_waiting", "inbox", ["part", "seq"], sqlite_where=waiting, postgresql_where=waiting
     )
     op.create_index("inbox_member", "inbox", ["source_key", "seq"])
+
+
+def _dead_letters() -> None:
+    op.create_table(
+        "dead_letters",
+        sa.Column("topic", sa.String(249), nullable=False),
+        sa.Column("partition", sa.Integer, nullable=False),
+        sa.Column("message_no", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.String(40), nullable=False),
+        sa.Column("column_name", sa.String(200)),
+        sa.Column("content", sa.Text, nullable=False),
+        sa.Column("received_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("topic", "partition", "message_no", name="pk_dead_letters"),
+    )
 
 
 def _store() -> None:
