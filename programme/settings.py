@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0
     # Of the members a service answers about, those its challenger is asked about too.
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # Whether a service leaves the refresh worker to somebody else.
+    no_worker: bool = False
+    # How long a service that was told to end says so before it takes nobody in any more.
+    drain_notice_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
 
     @field_validator("home")
     @classmethod

@@ -1,33 +1,49 @@
 """The BentoML service: `bentoml serve serving.service:MemberIntelligence`, or `perennial serve`."""
 
+import atexit
 import gc
 import os
 import socket
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import bentoml
 import click
-from bentoml.exceptions import BentoMLConfigException
+import numpy as np
+from bentoml.exceptions import BentoMLConfigException, InvalidArgument, ServiceUnavailable
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from programme.errors import InputRefused
+from programme.errors import InputRefused, NotReady
 from programme.settings import ENV_PREFIX, Settings
+from serving import logs
+from serving.access import keys
+from serving.access.gatekeeper import Gatekeeper, may_bind, why_not_bind
 from serving.api.app import create_api
+from serving.drain import Drain
+from serving.gauges import StoreLook, of_champions
 from serving.live import Live
+from serving.metrics import Page
+from serving.online.store import NUMBERS
 from serving.points import PointsDesk
-from serving.shell import Shell, is_loopback
+from serving.shell import Shell
+from serving.supervisor import Supervisor
 
 LOOPBACK, PORT = "127.0.0.1", 3000
-# BentoML leaves one timer per request in memory until the timeout passes: keep it short.
-ANSWER_SECONDS_MAX = 5
-REQUESTS_AT_ONCE_MAX = 64
+# The shell gives up earlier; this is BentoML's own limit on what is BentoML's.
+BENTOML_SECONDS_MAX = 6
 DRAIN_SECONDS_MAX = 10
+ROWS_MAX = 500
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 LIVE = Live()
 DESK = PointsDesk()
+GATEKEEPER = Gatekeeper()
+DRAIN = Drain()
 API = create_api(LIVE, DESK)
+_log: list[logs.Lines] = []
 
 
 class ShelledService(bentoml.Service[Any]):  # type: ignore[misc] # BentoML types it as Any
@@ -35,47 +51,141 @@ class ShelledService(bentoml.Service[Any]):  # type: ignore[misc] # BentoML type
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the application BentoML's worker serves."""
-        return Shell(super().to_asgi(is_main), API.routes, readiness)
+        write = None
+        if _is_worker():
+            _log[:] = [logs.to_standard_output()]
+            logs.begin_logging(write := _log[0].write)
+        return Shell(
+            super().to_asgi(is_main),
+            API,
+            GATEKEEPER,
+            readiness,
+            stock={"/score": "scores:read"},
+            page=Page([of_champions(LIVE), StoreLook(lambda: DESK.database)]),
+            write=write,
+            drain=DRAIN,
+        )
+
+
+class Rows(BaseModel):
+    """Rows to score: what a member would be given were she like this."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    columns: Annotated[
+        list[Annotated[str, Field(max_length=64)]],
+        Field(min_length=1, max_length=len(NUMBERS), description="feature columns, of any order"),
+    ]
+    rows: Annotated[
+        list[list[Annotated[float, Field(allow_inf_nan=False)] | None]],
+        Field(min_length=1, max_length=ROWS_MAX, description="one value per column; null: absent"),
+    ]
+
+
+class RowScores(BaseModel):
+    """A churn probability per row, and the version that gave it."""
+
+    churn_probability: list[float]
+    raw_score: list[float]
+    model_name: str
+    model_version: int
 
 
 @bentoml.service(
     name="member_intelligence",
     service_class=ShelledService,
     http={"host": LOOPBACK, "port": PORT},
-    traffic={"timeout": ANSWER_SECONDS_MAX, "max_concurrency": REQUESTS_AT_ONCE_MAX},
+    traffic={"timeout": BENTOML_SECONDS_MAX},
+    # The shell counts and logs every request once; one process answers, so that it can.
+    workers=1,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
     # Threads of numerical libraries fight each other for the core that answers.
     envs=[{"name": "OMP_NUM_THREADS", "value": "1"}],
 )
 @bentoml.asgi_app(API, path="/")
 class MemberIntelligence:
-    """Scores known members from the latest snapshot with the champions of the home."""
+    """Scores known members from the online store with the champions of the home."""
 
     def __init__(self) -> None:
         settings = Settings.load().model_copy(update={"threads": 1})
+        GATEKEEPER.start(settings)
         LIVE.start(settings, on_loaded=settle)
+        DRAIN.take_over(settings.drain_notice_seconds)
+
+    @bentoml.api(route="/score")  # type: ignore[untyped-decorator]
+    async def score(self, asked: Rows, /) -> RowScores:
+        """Score rows of features with the churn champion in service, nothing looked up."""
+        try:
+            return score_rows(LIVE, asked)
+        except NotReady as error:
+            raise ServiceUnavailable(str(error)) from error
+        except InputRefused as error:
+            raise InvalidArgument(str(error)) from error
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def before_workers_start() -> None:
-        """Refuse an open bind, in the parent, before a worker or a socket exists."""
+        """In the parent, before a socket exists: refuse an open bind, start the refresh worker."""
         stay_silent()
+        settings = Settings.load()
         host = _asked_host()
-        if not is_loopback(host):
-            raise BentoMLConfigException(_refusal(host))
+        if not may_bind(host, keys.exist(settings, now=datetime.now(UTC))):
+            raise BentoMLConfigException(why_not_bind(host))
+        if not settings.no_worker:
+            worker = refresh_worker(settings)
+            worker.start()
+            atexit.register(worker.stop)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop_looking(self) -> None:
-        """End the thread that looks for champions; give back connections."""
+        """End the threads that look for champions and keys; give back connections."""
         LIVE.stop()
+        GATEKEEPER.stop()
         DESK.close()
+        for lines in _log:
+            lines.close()
+
+
+def score_rows(live: Live, asked: Rows) -> RowScores:
+    """Score rows with the champion in service.
+
+    Raises
+    ------
+    NotReady : if there is none, or none that can be asked from a row.
+    InputRefused : if a column is unknown or named twice, or a row is of another length.
+    """
+    loaded = live.loaded
+    if loaded.scorer is None:
+        raise NotReady("The champion in service cannot be asked from rows. Nothing was scored.")
+    width = len(asked.columns)
+    if len(set(asked.columns)) != width or not set(asked.columns) <= set(NUMBERS):
+        raise InputRefused("A column is unknown, or named twice. Nothing was scored.")
+    if any(len(row) != width for row in asked.rows):
+        raise InputRefused("A row has more or fewer values than columns. Nothing was scored.")
+    rows = np.full((len(asked.rows), len(NUMBERS)), np.nan)
+    places = [NUMBERS.index(column) for column in asked.columns]
+    rows[:, places] = np.array(asked.rows, dtype=np.float64)  # null is NaN: absent
+    made = loaded.scorer.score(rows)
+    return RowScores(
+        churn_probability=made.probability.tolist(),
+        raw_score=made.raw.tolist(),
+        model_name=loaded.scorer.name,
+        model_version=loaded.scorer.version,
+    )
+
+
+def refresh_worker(settings: Settings) -> Supervisor:
+    """Return what keeps the refresh worker of a home running beside this process."""
+    command = [sys.executable, "-m", "perennial", "worker"]
+    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return Supervisor(command, {**os.environ, **_variables(settings), "PYTHONPATH": path})
 
 
 def readiness() -> dict[str, Any] | str:
     """Return what is in service, or why nothing is."""
     reason = LIVE.reason
-    if reason is not None:
-        return reason
-    return {"ready": True, "answering_from": [str(part) for part in LIVE.loaded.source]}
+    return LIVE.facts() if reason is None else reason
 
 
 def settle() -> None:
@@ -97,28 +207,30 @@ def stay_silent() -> None:
     do_not_track.cache_clear()  # it has looked already, for the command itself
 
 
-def run(settings: Settings, host: str = LOOPBACK, port: int = PORT) -> NoReturn:
+def run(
+    settings: Settings, host: str = LOOPBACK, port: int = PORT, *, no_worker: bool = False
+) -> NoReturn:
     """Become the server: this process is replaced, so signals reach BentoML itself.
 
     Raises
     ------
-    InputRefused : if the host is open to others, or the port is taken.
+    InputRefused : if the host is open to others and there are no keys, or the port is taken.
     """
-    if not is_loopback(host):
-        raise InputRefused(_refusal(host))
+    if not may_bind(host, keys.exist(settings, now=datetime.now(UTC))):
+        raise InputRefused(why_not_bind(host))
+    if no_worker:
+        settings = settings.model_copy(update={"no_worker": True})
     address = LOOPBACK if host == "localhost" else host
     _require_free(address, port)
-    repository = Path(__file__).resolve().parents[1]
     # Absolute, and one each: BentoML empties its folder of metrics whenever a server starts.
-    own = {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in settings}
     environment = {
         **os.environ,
-        **own,
+        **_variables(settings),
         "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(settings.home / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:MemberIntelligence"]
-    options = ["--host", address, "--port", str(port), "--working-dir", str(repository)]
+    options = ["--host", address, "--port", str(port), "--working-dir", str(REPOSITORY)]
     drain = ["--timeout-graceful-shutdown", str(DRAIN_SECONDS_MAX)]
     sys.stdout.flush()
     sys.stderr.flush()
@@ -134,12 +246,15 @@ def _asked_host() -> str:
     return str(asked or BentoMLContainer.http.host.get())
 
 
-def _refusal(host: str) -> str:
-    return (
-        f"The service would listen on {host}, where others can reach members' scores, and it has "
-        f"no keys yet. It did not start. Bind {LOOPBACK} and put a proxy with access control "
-        "before it."
-    )
+def _variables(settings: Settings) -> dict[str, str]:
+    return {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in settings}
+
+
+def _is_worker() -> bool:
+    """Return whether this process is one of BentoML's workers, whose log is the service's."""
+    from bentoml._internal.context import server_context
+
+    return server_context.service_type is not None
 
 
 def _require_free(host: str, port: int) -> None:

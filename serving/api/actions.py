@@ -52,7 +52,9 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 CampaignCursor = Annotated[str | None, Query(min_length=1, max_length=CAMPAIGN_ID_LENGTH_MAX)]
 MemberCursor = Annotated[str | None, Query(min_length=1, max_length=64)]
 Accepted = Annotated[str | None, Header(alias="Accept-Language")]
-READ, WRITE = {"x-scope": "actions:read"}, {"x-scope": "actions:write"}
+READ = {"x-scope": "actions:read", "x-seconds-max": 30}
+# Planning a campaign goes through every member.
+WRITE = {"x-scope": "actions:write", "x-seconds-max": 120}
 
 
 def create_routes(desk: ActionDesk, responses: dict[int | str, dict[str, Any]]) -> APIRouter:
