@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from features.snapshot import Snapshot
 from programme.errors import NotReady
@@ -167,6 +168,13 @@ class Champions:
         """
         everybody = Look.of([self.look(view) for view in views])
         return everybody.thresholds(), len(everybody.value_cents)
+
+    def churn_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the log-odds of churn and their calibration, of rows of a feature table."""
+        columns = list(self.churn.bundle.facts.columns)
+        raw = self.churn.bundle.model.raw_score(frame[columns].reset_index(drop=True))
+        calibration = self.churn.bundle.calibration
+        return raw, calibration.apply(raw) if calibration else raw
 
     def _look(self, rows: MemberRows) -> Look:
         raw = self.churn.bundle.model.raw_score(rows.features)

@@ -217,7 +217,7 @@ class _Publishing:
 
     def _write(self, members: list[StoredMember], connection: Connection) -> None:
         """Write members, and what changed about those whose row gave way."""
-        before = self.store.traits(connection, [member.member_id for member in members])
+        before = self.store.kept(connection, [member.member_id for member in members])
         self.store.write(connection, members)
         moved: list[changes.Moved] = [
             (member.member_id, before[member.member_id].traits, member.traits)

@@ -90,6 +90,9 @@ class Kept:
     seq: int
     as_of: date
     traits: Mapping[str, Any]
+    scores_text: str
+    scores_seq: int
+    publication_no: int
 
     def knows_more(self, member: StoredMember) -> bool:
         """Return whether the row stays as it is: see `OnlineStore.write`."""
@@ -144,19 +147,23 @@ class OnlineStore:
             new.on_conflict_do_update(["member_id"], set_=changed, where=not_older), rows
         )
 
-    def traits(self, connection: Connection, member_ids: Sequence[str]) -> dict[str, "Kept"]:
+    def kept(self, connection: Connection, member_ids: Sequence[str]) -> dict[str, "Kept"]:
         """Return what stands in the rows of some members, which stay as they are meanwhile."""
         columns = ONLINE_MEMBERS.c
         found = {}
         for first in range(0, len(member_ids), MEMBERS_AT_ONCE):
             wanted = select(
-                columns.member_id, columns.feature_set, columns.seq, columns.as_of, columns.traits
-            ).where(columns.member_id.in_(member_ids[first : first + MEMBERS_AT_ONCE]))
+                columns.member_id, columns.feature_set, columns.seq, columns.as_of,
+                columns.traits, columns.scores, columns.scores_seq, columns.publication_no,
+            ).where(columns.member_id.in_(member_ids[first : first + MEMBERS_AT_ONCE]))  # fmt: skip
             # In one order, so that two writers never wait for each other.
             ordered = wanted.order_by(columns.member_id).with_for_update()
             for row in connection.execute(ordered):
                 readable = row.feature_set == self.feature_set
-                found[row.member_id] = Kept(readable, row.seq, row.as_of, json.loads(row.traits))
+                found[row.member_id] = Kept(
+                    readable, row.seq, row.as_of, json.loads(row.traits), row.scores,
+                    row.scores_seq, row.publication_no,
+                )  # fmt: skip
         return found
 
     def publication(self) -> Publication | None:

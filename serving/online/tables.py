@@ -62,6 +62,7 @@ INBOX = Table(
     Column("accepted_at", Instant(), nullable=False),  # when we knew of it, by our own clock
     Column("content", Text, nullable=False),  # JSON: the columns of its contract
     Column("refreshed_at", Instant()),  # when the store first showed it; absent: not yet
+    Column("why", Text),  # why the store will not show it, of a row that could not be refreshed
     # What is one thing to the lake is one thing here: an event's id, whichever its source.
     UniqueConstraint("kind", "key", "version", name="uq_inbox"),
     CheckConstraint("kind in ('purchase', 'event')", "kind"),

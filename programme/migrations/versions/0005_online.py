@@ -79,6 +79,7 @@ def _inbox() -> None:
         sa.Column("accepted_at", Instant(), nullable=False),
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("refreshed_at", Instant()),
+        sa.Column("why", sa.Text),
         sa.PrimaryKeyConstraint("seq", name="pk_inbox"),
         sa.UniqueConstraint("kind", "key", "version", name="uq_inbox"),
         sa.CheckConstraint("kind in ('purchase', 'event')", "ck_inbox_kind"),

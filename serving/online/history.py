@@ -1,0 +1,263 @@
+"""Every member's rows where they are found at once: a cache of the lake in one DuckDB file.
+
+The lake lies by batch; a worker that computes a hundred members again cannot read all of it. Here
+the rows of one member lie together. What is known of one member may depend on another's rows only
+where an identity joins them, so rows lie by `component`: the names, of members and of source keys,
+that identities join directly or by way of others; nearly always one name.
+
+It is never a source of truth: it says which version of the lake it holds, takes up later batches
+one after the other, and is made anew where it cannot.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from scipy import sparse
+
+from features import engine, rollups
+from features.clock import clock_of
+from features.lake import Lake, Manifest
+
+FORMAT = 1
+# Who is named in each table, and how.
+NAMED = {
+    "purchases": "source_key", "events": "source_key", "contacts": "member_id",
+    "points": "member_id", "identities": "source_key",
+}  # fmt: skip
+# Rows stand in groups that are read whole: small ones, for few members at a time.
+_ROW_GROUP = 8_192
+# Batches after which rows of one member lie in too many places.
+BATCHES_MAX = 400
+
+
+@dataclass
+class History:
+    """The cache, attached to an engine as `history`.
+
+    Parameters
+    ----------
+    path : of the file, which one process has open
+    timezone : of the programme
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    lake: Lake
+    path: Path
+    timezone: str
+    version: int = -1
+
+    def follow(self, manifest: Manifest, tell: Callable[[str], None] = lambda _: None) -> bool:
+        """Hold what a version of the lake holds; return whether anything changed."""
+        if self.version < 0:
+            self._open()
+        if self.version == manifest.lake_version:
+            return False
+        newer = manifest.after(self.version)
+        apart = self.lake.paths("identities", newer) or self.version > manifest.lake_version
+        if self.version <= 0 or apart or len(newer.batches) + self._batches() > BATCHES_MAX:
+            tell(f"laying out the history of members, version {manifest.lake_version} of the lake")
+            self._drop()
+            self._in_one(lambda: self._build(manifest))
+        else:
+            self._in_one(lambda: self._append(newer, manifest))
+        self._spans(manifest)
+        return True
+
+    def components_of(self, names: Collection[str]) -> dict[str, int]:
+        """Return the component of each name that was seen before."""
+        rows = self._rows(
+            "select name, component from history.names where name in (select unnest(?))", [*names]
+        )
+        return {str(name): int(component) for name, component in rows}
+
+    def names_of(self, components: Iterable[int]) -> list[str]:
+        """Return every name of some components."""
+        rows = self._rows(
+            "select name from history.names where component in (select unnest(?))", [*components]
+        )
+        return [str(row[0]) for row in rows]
+
+    def holders_of(self, table: str, keys: Collection[str]) -> dict[str, set[str]]:
+        """Return whose stored rows have these keys: key -> names.
+
+        Parameters
+        ----------
+        table : purchases, by '["source", "order_id"]' as one text, or events, by id
+        """
+        found: dict[str, set[str]] = {}
+        for key, name in self._rows(
+            f"""select key, n.name from (select unnest(?) as key)
+            join history.held_{table} h on h.digest = hash(key)
+            join history.names n using (component)""",
+            [*keys],
+        ):
+            found.setdefault(str(key), set()).add(str(name))
+        return found
+
+    def rows_sql(self, table: str, components: Collection[int]) -> str:
+        """Return a SELECT of the stored rows of some components."""
+        listed = ", ".join(map(str, sorted(components))) or "-1"
+        return (
+            f"select * exclude (component) from history.rows_{table} where component in ({listed})"
+        )
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._attach()
+            self.version = self._read_version()
+        except duckdb.Error:  # a file of other code, or one that was not written to its end
+            self._drop()
+
+    def _attach(self) -> None:
+        self.connection.execute(
+            f"attach {engine.text(self.path)} as history (row_group_size {_ROW_GROUP})"
+        )
+
+    def _read_version(self) -> int:
+        there = self.connection.execute(
+            "select count(*) from duckdb_tables() where database_name = 'history' "
+            "and table_name = 'meta'"
+        ).fetchall()[0][0]
+        if not there:
+            return 0
+        format_, timezone, version = self.connection.execute(
+            "select format, timezone, lake_version from history.meta"
+        ).fetchall()[0]
+        return int(version) if (format_, timezone) == (FORMAT, self.timezone) else 0
+
+    def _drop(self) -> None:
+        """Begin with an empty file."""
+        attached = self.connection.execute(
+            "select count(*) from duckdb_databases() where database_name = 'history'"
+        ).fetchall()[0][0]
+        if attached:
+            self.connection.execute("detach history")
+        for path in (self.path, self.path.with_name(self.path.name + ".wal")):
+            path.unlink(missing_ok=True)
+        self._attach()
+        self.version = 0
+
+    def _in_one(self, work: Callable[[], None]) -> None:
+        """Do it in one transaction: a file that was being changed is as it was before."""
+        self.connection.execute("begin")
+        try:
+            work()
+            self.connection.execute("commit")
+        except BaseException:
+            self.connection.execute("rollback")
+            raise
+        self.version = self._read_version()
+
+    def _build(self, manifest: Manifest) -> None:
+        run = self.connection.execute
+        named = " union ".join(
+            f"select {name} as name from ({self.lake.rows_sql(table, manifest)})"
+            for table, name in NAMED.items()
+        )
+        members = self.lake.rows_sql("identities", manifest)
+        run(f"""create table history.names as
+            select name, row_number() over (order by name) as component from (
+                {named} union select member_id from ({members})
+            ) where name is not null""")
+        self._join_by_identities(members)
+        for table, name in NAMED.items():
+            rows = self._placed_sql(self.lake.rows_sql(table, manifest), name)
+            run(f"create table history.rows_{table} as {rows} order by component")
+        for table, held in self._held_sql(manifest).items():
+            run(f"create table history.held_{table} as {held} order by digest")
+        run(
+            "create table history.meta as select ? as format, ? as timezone, "
+            "? as lake_version, 0 as batches",
+            [FORMAT, self.timezone, manifest.lake_version],
+        )
+
+    def _join_by_identities(self, identities: str) -> None:
+        """Give names that identities join the lowest of their components."""
+        pairs = np.array(
+            self.connection.execute(
+                f"""select distinct a.component, b.component from ({identities}) i
+                join history.names a on a.name = i.source_key
+                join history.names b on b.name = i.member_id where a.component <> b.component"""
+            ).fetchall(),
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        if not len(pairs):
+            return
+        n = int(pairs.max()) + 1
+        edges = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (n, n))
+        _, label = sparse.csgraph.connected_components(edges, directed=False)
+        touched = np.unique(pairs)
+        lowest = np.full(n, n)
+        np.minimum.at(lowest, label[touched], touched)
+        self.connection.execute(
+            """update history.names set component = moved.lowest
+            from (select unnest(?) as component, unnest(?) as lowest) moved
+            where names.component = moved.component""",
+            [touched.tolist(), lowest[label[touched]].tolist()],
+        )
+
+    def _append(self, newer: Manifest, manifest: Manifest) -> None:
+        run = self.connection.execute
+        named = " union ".join(
+            f"select {name} as name from ({self.lake.rows_sql(table, newer)})"
+            for table, name in NAMED.items()
+        )
+        run(f"""insert into history.names
+            select name, (select coalesce(max(component), 0) from history.names)
+                + row_number() over (order by name)
+            from (({named}) except select name from history.names) where name is not null""")
+        for table, name in NAMED.items():
+            if self.lake.paths(table, newer):
+                rows = self._placed_sql(self.lake.rows_sql(table, newer), name)
+                run(f"insert into history.rows_{table} {rows} order by component")
+        for table, held in self._held_sql(newer).items():
+            run(f"insert into history.held_{table} {held} order by digest")
+        run(
+            "update history.meta set lake_version = ?, batches = batches + ?",
+            [manifest.lake_version, len(newer.batches)],
+        )
+
+    def _placed_sql(self, rows: str, name: str) -> str:
+        return f"""select n.component, r.* exclude (ingested_at, batch_no)
+            from ({rows}) r join history.names n on n.name = r.{name}"""
+
+    def _held_sql(self, manifest: Manifest) -> dict[str, str]:
+        """Return SELECTs of the hash of each key and the component that holds it."""
+        keys = {"purchases": order_key_sql("source", "order_id"), "events": "event_id"}
+        return {
+            table: f"""select distinct hash({key}) as digest, component
+            from ({self.lake.rows_sql(table, manifest)}) r
+            join history.names n on n.name = r.source_key"""
+            for table, key in keys.items()
+        }
+
+    def _spans(self, manifest: Manifest) -> None:
+        """Make `product_spans`, and `hot_names`, as a rollup writer has them."""
+        names = rollups.rows_sql(self.lake, rollups.NAMES, manifest)
+        self.connection.execute(f"create or replace temp table all_names as {names}")
+        products = self.lake.rows_sql("products", manifest)
+        dated = f"select known_at as occurred_at, known_at from ({products})"
+        clock = clock_of(self.connection, self.timezone, dated)
+        self.connection.execute(
+            f"create or replace temp table product_spans as {rollups.spans_sql(products, clock)}"
+        )
+
+    def _batches(self) -> int:
+        if self.version <= 0:
+            return 0
+        return int(self.connection.execute("select batches from history.meta").fetchall()[0][0])
+
+    def _rows(self, sql: str, parameter: list[object]) -> list[tuple[Any, ...]]:
+        if not parameter:
+            return []
+        return self.connection.execute(sql, [parameter]).fetchall()
+
+
+def order_key_sql(source: str, order_id: str) -> str:
+    """Return SQL of one text that names an order."""
+    return f"concat_ws(chr(31), {source}, {order_id})"

@@ -1,0 +1,397 @@
+"""Members whom a row of the inbox touches are computed again, as of the coming midnight.
+
+Features come first, with churn, stage and RFM group, which follow from them in milliseconds; value,
+next products and next order, whose models take a hundred times as long, follow as soon as nobody
+waits for features. What is written is a function of the history and of the member's rows in the
+inbox, so whoever does it again, after a kill or beside another worker, writes the same.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from features import table
+from features.lake import Lake, Manifest
+from features.reference import Reference
+from features.snapshot import Snapshot
+from programme.calendar import coming_midnight
+from programme.database import Database, StorageFailed
+from programme.errors import NotReady
+from programme.settings import Settings, open_programme
+from serving.online import changes, leases
+from serving.online.history import History
+from serving.online.hot_view import HotView
+from serving.online.inbox import last_row
+from serving.online.publish import churn_traits, scores_of, texts_of
+from serving.online.recent import Recent, Waiting, linked
+from serving.online.relations import Relations
+from serving.online.store import NUMBERS, Kept, OnlineStore, Publication, StoredMember, part_of
+from serving.online.tables import INBOX, ONLINE_MEMBERS
+from serving.online.traits import Nightly, Standing, nothing
+from training.champions import Champions
+
+# Rows that are refreshed at a time: as many as a quarter of a second brings at a busy hour.
+ROWS_AT_ONCE = 200
+SCORED_AT_ONCE = 25
+# How often a member is tried before her rows are set aside with the reason.
+ATTEMPTS = 3
+_COLUMNS = (
+    INBOX.c.seq, INBOX.c.kind, INBOX.c.key, INBOX.c.source_key, INBOX.c.accepted_at,
+    INBOX.c.content,
+)  # fmt: skip
+_NAMES_AT_ONCE = 500
+# Of a new member, until her scores are made.
+_UNSAID = {"value": None, "next_products": None, "next_order": None}
+# What a database may suffer says nothing about a member.
+_NOT_HERS = (NotReady, StorageFailed, SQLAlchemyError, OSError)
+
+
+class LeaseLost(NotReady):
+    """Another worker has these members now; nothing was written."""
+
+
+@dataclass
+class Done:
+    """What a step did.
+
+    Parameters
+    ----------
+    rows, members : rows of the inbox that the store shows now, and whose they were
+    scored : members whose value, next products and next order were made
+    oldest : when the oldest of the rows was accepted; None: there was none
+    set_aside : why rows of a member will not be shown, by the name of her key
+    """
+
+    rows: int = 0
+    members: int = 0
+    scored: int = 0
+    oldest: datetime | None = None
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What members are judged by: the last publication, its snapshot, its champions."""
+
+    publication: Publication
+    champions: Champions
+    snapshot: Snapshot
+    reference: Reference
+    standing: Standing | None
+
+    @classmethod
+    def of(
+        cls, settings: Settings, publication: Publication, champions: Champions, taken: Snapshot
+    ) -> "Setting":
+        """Read what lies beside the snapshot."""
+        standing = Standing.of(Nightly.of(settings, taken), taken)
+        return cls(publication, champions, taken, taken.reference, standing)
+
+
+class _Prepared(Reference):
+    """Reference tables that stand in the engine already."""
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing: they are there."""
+
+
+class Refresher:
+    """Computes members again, for one worker.
+
+    Parameters
+    ----------
+    name : of the worker; its cache and its leases bear it
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, connection: duckdb.DuckDBPyConnection,
+        name: str,
+    ) -> None:  # fmt: skip
+        self.settings, self.database, self.connection, self.name = (
+            settings, database, connection, name,
+        )  # fmt: skip
+        self.programme = open_programme(settings)
+        self.lake = Lake(settings)
+        path = settings.home / "online" / f"history-{name}.duckdb"
+        self.history = History(connection, self.lake, path, self.programme.timezone)
+        self.recent = Recent(connection, self.history, self.programme.timezone)
+        self.store = OnlineStore(database)
+        self.position = 0
+        self.relations = Relations(self.history)
+        self._seen = 0
+        self._failed: dict[str, int] = {}
+        self.setting: Setting | None = None
+
+    def use(self, setting: Setting) -> None:
+        """Judge members by another publication from now on."""
+        setting.reference.prepare(self.connection)
+        self.setting = setting
+
+    def follow(self, tell: Any = lambda _: None) -> None:
+        """Take up what came into the lake since."""
+        manifest = self.lake.manifest()
+        if self.history.follow(manifest, tell):
+            self.position = self.lake.inbox_position(manifest)
+            self.relations = Relations(self.history)
+            self._seen = self.position
+
+    def refresh(self, parts: Collection[int], now: datetime, limit: int = ROWS_AT_ONCE) -> Done:
+        """Refresh the members of the oldest rows that wait in some parts.
+
+        Raises
+        ------
+        LeaseLost : if another worker has a part by now; nothing was written.
+        """
+        last = self._relate()
+        waiting = select(*_COLUMNS).where(
+            INBOX.c.refreshed_at.is_(None), INBOX.c.part.in_(sorted(parts)), INBOX.c.seq <= last
+        )
+        rows = self._rows(waiting.order_by(INBOX.c.seq).limit(limit))
+        if not rows:
+            return Done()
+        done = Done(oldest=min(row.accepted_at for row in rows))
+        names = list(dict.fromkeys(row.source_key for row in rows))
+        self._carefully(names, rows, last, now, done, scored=False)
+        return done
+
+    def score_due(self, parts: Collection[int], now: datetime, limit: int = SCORED_AT_ONCE) -> Done:
+        """Make the scores of members whose features are newer than they, the oldest first."""
+        assert self.setting is not None
+        columns = ONLINE_MEMBERS.c
+        behind = select(columns.member_id).where(columns.scores_seq < columns.seq)
+        other = select(columns.member_id).where(
+            columns.publication_no < self.setting.publication.publication_no
+        )
+        due: list[str] = []
+        with self.database.read() as connection:
+            for wanted in (behind.order_by(columns.seq), other):
+                found = connection.execute(wanted.limit(limit * 64)).scalars()
+                due += [one for one in found if part_of(one) in parts and one not in due]
+        done = Done()
+        if due:
+            last = self._relate()
+            self._carefully(due[:limit], [], last, now, done, scored=True)
+        return done
+
+    def as_of(self, now: datetime) -> date:
+        """Return the midnight members are seen from."""
+        assert self.setting is not None
+        return max(coming_midnight(now, self.programme.timezone), self.setting.publication.as_of)
+
+    def _relate(self) -> int:
+        """Note which members new rows of the inbox join; return the number of the last row."""
+        last = last_row(self.database)
+        while self._seen < last:
+            wanted = select(*_COLUMNS).where(INBOX.c.seq > self._seen, INBOX.c.seq <= last)
+            rows = self._rows(wanted.order_by(INBOX.c.seq).limit(5_000))
+            self.relations.note(rows, linked(self.history, rows))
+            self._seen = rows[-1].seq if len(rows) == 5_000 else last
+        return last
+
+    def _rows(self, wanted: Select[Any]) -> list[Waiting]:
+        with self.database.read() as connection:
+            return [Waiting(*row) for row in connection.execute(wanted)]
+
+    def _rows_of(self, names: Sequence[str], last: int) -> list[Waiting]:
+        """Return every row of some names that the history does not hold."""
+        found = []
+        for first in range(0, len(names), _NAMES_AT_ONCE):
+            found += self._rows(
+                select(*_COLUMNS).where(
+                    INBOX.c.source_key.in_(names[first : first + _NAMES_AT_ONCE]),
+                    INBOX.c.seq > self.position, INBOX.c.seq <= last,
+                )
+            )  # fmt: skip
+        return sorted(found, key=lambda row: row.seq)
+
+    def _carefully(
+        self, names: list[str], rows: list[Waiting], last: int, now: datetime, done: Done,
+        *, scored: bool,
+    ) -> None:  # fmt: skip
+        """Refresh some names; where that fails, half of them each, down to the one at fault."""
+        try:
+            made = self._compute(names, last, now, scored=scored)
+        except _NOT_HERS:
+            raise
+        except Exception as error:
+            if len(names) > 1:
+                half = len(names) // 2
+                for part in (names[:half], names[half:]):
+                    own = [row for row in rows if row.source_key in set(part)]
+                    self._carefully(part, own, last, now, done, scored=scored)
+                return
+            self._fault(names[0], rows, error, now, done, scored=scored)
+            return
+        wanted = [row for row in rows if row.source_key in set(names)]
+        shown = self.database.write(partial(self._write, made, wanted, now))
+        for name in names:
+            self._failed.pop(name, None)
+        done.rows += shown
+        done.members += len(made.members)
+        done.scored += len(made.members) if scored else 0
+
+    def _fault(
+        self, name: str, rows: list[Waiting], error: Exception, now: datetime, done: Done,
+        *, scored: bool,
+    ) -> None:  # fmt: skip
+        """Count a member's failures; set her rows aside when there were enough of them."""
+        self._failed[name] = self._failed.get(name, 0) + 1
+        if self._failed[name] < ATTEMPTS:
+            return
+        del self._failed[name]
+        why = f"{type(error).__name__}: {error}"[:500]
+        done.set_aside[name] = why
+        seqs = [row.seq for row in rows if row.source_key == name]
+
+        def aside(connection: Connection) -> None:
+            if seqs:
+                connection.execute(
+                    update(INBOX).where(INBOX.c.seq.in_(seqs)).values(refreshed_at=now, why=why)
+                )
+            if scored:  # as they are, until something else is known of her
+                connection.execute(
+                    update(ONLINE_MEMBERS)
+                    .where(ONLINE_MEMBERS.c.member_id == name)
+                    .values(
+                        scores_seq=ONLINE_MEMBERS.c.seq,
+                        publication_no=self._publication_no,
+                    )
+                )
+
+        self.database.write(aside)
+
+    @property
+    def _publication_no(self) -> int:
+        assert self.setting is not None
+        return self.setting.publication.publication_no
+
+    def _compute(self, names: Iterable[str], last: int, now: datetime, *, scored: bool) -> "_Made":
+        """Compute everybody who has to do with some names."""
+        assert self.setting is not None
+        setting, as_of, zone = self.setting, self.as_of(now), self.programme.timezone
+        groups = self.relations.groups(names)
+        rows = self._rows_of(sorted(groups.names), last)
+        hot = self.recent.gather(groups.components, rows, now)
+        frozen = _Prepared(**vars(setting.reference))
+        table.prepare(self.connection, hot, Manifest(), as_of, zone, frozen=frozen)
+        table.compute(self.connection)
+        sql = table.select_sql(self.programme.active_days, frozen.tables)
+        frame = self.connection.execute(sql).df().set_index("member_id")
+        seqs = groups.last_of([(row.source_key, row.seq) for row in rows], self.position)
+        known = groups.latest_of([(row.source_key, row.accepted_at) for row in rows])
+        ids = [str(one) for one in frame.index]
+        scores: list[dict[str, Any] | None] = [None] * len(ids)
+        if scored and ids:
+            view = HotView(frame, self.connection, hot, setting, as_of, zone, self.recent)
+            population = setting.champions.expect(view, setting.publication.percentiles)
+            told = setting.champions.score(population, ids, churn=False)
+            scores = [scores_of(one) for one in told]
+        members = self._members(frame, as_of, seqs, known, scores, now) if ids else []
+        gone = sorted(set(groups.names) - set(ids))
+        return _Made(members, gone, scored, {name: seqs(name) for name in groups.names})
+
+    def _members(
+        self, frame: pd.DataFrame, as_of: date, seqs: Any, known: Any,
+        scores: list[dict[str, Any] | None], now: datetime,
+    ) -> list[StoredMember]:  # fmt: skip
+        setting = self.setting
+        assert setting is not None
+        _, probability = setting.champions.churn_of(frame)
+        numbers = frame[list(NUMBERS)].to_numpy(dtype=np.float64)
+        standing = {}
+        if setting.standing is not None:
+            standing = setting.standing.of_members(frame, as_of)
+        made = []
+        for row, (member_id, texts) in enumerate(zip(frame.index, texts_of(frame), strict=True)):
+            name, seq = str(member_id), seqs(str(member_id))
+            made.append(
+                StoredMember(
+                    member_id=name,
+                    as_of=as_of,
+                    data_as_of=known(name, setting.snapshot.data_as_of),
+                    population=frame["population"].iloc[row],
+                    features=numbers[row],
+                    texts=texts,
+                    scores=scores[row] or dict(_UNSAID),
+                    traits=churn_traits(setting.champions, float(probability[row]))
+                    | standing.get(name, {"stage": None, "segments": {}}),
+                    snapshot=setting.snapshot.path.name,
+                    updated_at=now,
+                    seq=seq,
+                    scores_seq=seq if scores[row] is not None else -1,
+                    publication_no=setting.publication.publication_no,
+                )
+            )
+        return made
+
+    def _write(
+        self, made: "_Made", rows: list[Waiting], now: datetime, connection: Connection
+    ) -> int:
+        """Write members, what changed about them, and that their rows are shown: all or nothing."""
+        needed = {part_of(row.source_key) for row in rows}
+        if rows and not needed <= leases.held(connection, self.name, now):
+            raise LeaseLost("Another worker has taken over. Nothing was written.")
+        ids = [member.member_id for member in made.members]
+        before = self.store.kept(connection, sorted({*ids, *made.gone}))
+        written, moved, late = [], [], set[str]()
+        for member in made.members:
+            old = before.get(member.member_id)
+            if old is not None and old.knows_more(member):
+                if old.seq < member.seq:
+                    late.add(member.member_id)  # of a later day: our clock is behind
+                continue
+            whole = _completed(member, old, self._publication_no)
+            written.append(whole)
+            moved.append((member.member_id, old.traits if old else None, whole.traits))
+        self.store.write(connection, written)
+        for name in made.gone:
+            old = before.get(name)
+            if old is not None and old.seq <= made.seqs[name]:
+                connection.execute(delete(ONLINE_MEMBERS).where(ONLINE_MEMBERS.c.member_id == name))
+        shown = [row.seq for row in rows] if not late else []
+        for first in range(0, len(shown), _NAMES_AT_ONCE):
+            some = shown[first : first + _NAMES_AT_ONCE]
+            connection.execute(
+                update(INBOX)
+                .where(INBOX.c.seq.in_(some), INBOX.c.refreshed_at.is_(None))
+                .values(refreshed_at=now)
+            )
+        changes.record_many(connection, moved, now)
+        return len(shown)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Members computed again; those of whom nothing is known now are gone."""
+
+    members: list[StoredMember]
+    gone: list[str]
+    scored: bool
+    seqs: dict[str, int]
+
+
+def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> StoredMember:
+    """Return a member with what this step did not make: her cluster, her tags, her scores."""
+    kept = old.traits if old is not None and old.readable else nothing()
+    traits = dict(member.traits)
+    traits["segments"] = {**(kept.get("segments") or {}), **traits["segments"]}
+    traits["tags"] = list(kept.get("tags") or ())
+    if traits["stage"] is None:
+        traits["stage"] = kept.get("stage")
+    if member.scores_seq >= 0:
+        return replace(member, traits=traits)
+    if old is None or not old.readable:
+        return replace(member, traits=traits, scores_seq=-1, publication_no=publication_no)
+    return replace(
+        member, traits=traits, scores=json.loads(old.scores_text), scores_seq=old.scores_seq,
+        publication_no=old.publication_no,
+    )  # fmt: skip
