@@ -1,5 +1,6 @@
 """What a candidate must show before it answers: what it said at registration, and sound scores."""
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,14 @@ def check(scorer: ChurnScorer, model: RegisteredModel, stored: Doubles) -> Check
     GoldenMissed : if it answers otherwise than recorded, or gives what is no probability.
     """
     golden = model.bundle.golden
+    # What is judged is the score; that it overflowed on the way is only how it came about.
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        _check(scorer, golden, stored)
+    return "finite scores only" if golden is None else "golden rows"
+
+
+def _check(scorer: ChurnScorer, golden: Golden | None, stored: Doubles) -> None:
     if golden is not None:
         rows = _as_stored(golden)
         asked = scorer.score(rows)
@@ -40,9 +49,14 @@ def check(scorer: ChurnScorer, model: RegisteredModel, stored: Doubles) -> Check
         _require_reasons(scorer, rows, asked.raw)
     if len(stored):
         asked = scorer.score(stored)
+        if not np.isfinite(asked.raw).all():
+            raise GoldenMissed(
+                f"{int((~np.isfinite(asked.raw)).sum())} of {len(asked.raw)} members of the store "
+                "get a raw score that is no number. The model was not loaded. Train again, or "
+                "roll back to another version."
+            )
         require_probabilities(asked.probability)
         _require_reasons(scorer, stored, asked.raw)
-    return "finite scores only" if golden is None else "golden rows"
 
 
 def _require_reasons(scorer: ChurnScorer, rows: Doubles, raw: Doubles) -> None:
