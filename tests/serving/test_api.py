@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,25 +7,24 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from serving.hot import ChurnScorer
 from serving.live import Live
 from serving.shell import BODY_BYTES_MAX, HEADERS
 from tests.little_programme import AS_OF, LittleProgramme
 from tests.serving.calling import client_of
-from training.champions import Champions
+from tests.serving.published import Published
 
 CANARY = "canary-4711"
 
 
 @pytest.fixture(scope="module")
-def live(trained: LittleProgramme) -> Live:
-    live = Live()
-    assert live.refresh(trained.settings)
-    return live
+def live(published: Published) -> Live:
+    return published.live
 
 
 @pytest.fixture(scope="module")
-def client(live: Live) -> Iterator[TestClient]:
-    with client_of(live) as client:
+def client(published: Published) -> Iterator[TestClient]:
+    with client_of(published.live, desk=published.desk) as client:
         yield client
 
 
@@ -258,11 +256,11 @@ def test_every_answer_forbids_scripts_and_storing(client: TestClient) -> None:
         assert {name: response.headers[name] for name in HEADERS} == HEADERS
 
 
-def test_a_connection_from_elsewhere_is_refused(live: Live) -> None:
+def test_a_connection_from_elsewhere_needs_a_key(live: Live) -> None:
     open_client = client_of(live, "http://192.0.2.7:3000")
 
-    for path in ("/readyz", "/v1/openapi.json", "/metrics"):
-        assert_is_a_problem(open_client.get(path), 403)
+    for response in (ask(open_client, CANARY), open_client.get("/metrics")):
+        assert_is_a_problem(response, 401)
 
 
 def test_without_champions_every_route_says_why(trained: LittleProgramme) -> None:
@@ -278,48 +276,25 @@ def test_without_champions_every_route_says_why(trained: LittleProgramme) -> Non
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nothing(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(CANARY)
 
-    monkeypatch.setattr(Champions, "score", fail)
+    monkeypatch.setattr(ChurnScorer, "score", fail)
 
-    assert_is_a_problem(ask(client_of(live), "m001"), 500)
+    assert_is_a_problem(ask(client, "m001"), 500)
 
 
 def test_the_description_promises_what_is_answered(client: TestClient) -> None:
     described = client.get("/v1/openapi.json").json()
 
     post = described["paths"]["/v1/scores"]["post"]
-    assert set(post["responses"]) == {"200", "400", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(post["responses"]) == {
+        "200", "400", "401", "403", "413", "415", "422", "429", "500", "503", "504",
+    }  # fmt: skip
     for status, response in post["responses"].items():
         kind = "application/json" if status == "200" else "application/problem+json"
         assert list(response["content"]) == [kind]
     assert "HTTPValidationError" not in described["components"]["schemas"]
     assert described["components"]["schemas"]["ScoresRequest"]["additionalProperties"] is False
-
-
-def test_a_new_champion_is_taken_up_and_a_broken_one_keeps_the_last_good(
-    trained: LittleProgramme, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live = Live()
-    assert live.refresh(trained.settings)
-    assert not live.refresh(trained.settings)  # nothing changed, nothing loaded
-    before = live.loaded
-
-    monkeypatch.setattr("training.registry.champion_version", lambda *_: 2)
-    monkeypatch.setattr(Champions, "load", classmethod(lambda *_: replace(before.champions)))
-    assert live.refresh(trained.settings)
-    assert live.loaded is not before
-
-    good = live.loaded
-    monkeypatch.setattr("training.registry.champion_version", lambda *_: 3)
-
-    def broken(*_: object) -> Champions:
-        raise RuntimeError("files gone")
-
-    monkeypatch.setattr(Champions, "load", classmethod(broken))
-    assert not live.refresh(trained.settings)
-    assert live.loaded is good
-    assert live.reason is None
