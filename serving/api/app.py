@@ -13,10 +13,14 @@ from serving.api import (
     exports,
     intake,
     loyalty,
+    members,
+    models,
     problems,
     scores,
+    segments,
 )
 from serving.live import Live
+from serving.nightly import NightBook
 from serving.points import PointsDesk
 
 OPENAPI_PATH = "/v1/openapi.json"
@@ -54,10 +58,14 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
     scores.add_route(api, desk_of_scores, _PROBLEMS)
     # Whoever ends the service gives its connections back.
     api.state.scores = desk_of_scores
+    book, of_one = NightBook(desk), {**_PROBLEMS, **_promised(404)}
+    api.include_router(members.create_routes(desk_of_scores, desk, book, of_one))
+    api.include_router(segments.create_routes(book, _PROBLEMS))
+    api.include_router(models.create_routes(live, desk, _PROBLEMS))
     api.include_router(loyalty.create_routes(desk, _OF_THE_LEDGER))
     api.include_router(actions.create_routes(ActionDesk(desk.settings, desk), _OF_THE_LEDGER))
     api.include_router(changes.create_routes(desk, {**_PROBLEMS, **_promised(410)}))
-    api.include_router(exports.create_routes(desk, {**_PROBLEMS, **_promised(404)}))
+    api.include_router(exports.create_routes(desk, of_one))
     api.include_router(intake.create_routes(desk, {**_PROBLEMS, **_promised(409)}))
     api.include_router(docs.create_routes(lambda: api.openapi()))
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]

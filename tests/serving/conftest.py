@@ -1,4 +1,4 @@
-"""A points desk over a little programme; after each test the whole ledger is added up."""
+"""A points desk over a little programme, the whole ledger added up after each test; a store."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +11,9 @@ from loyalty.rules import read
 from loyalty.verify import verify
 from programme.settings import PROGRAMME_FILE, Settings
 from serving.points import PointsDesk
+from tests.little_programme import LittleProgramme
 from tests.loyalty.shop import PROGRAMME, RULES
+from tests.serving.published import Published, publish_all
 
 
 @pytest.fixture
@@ -22,3 +24,13 @@ def desk(tmp_path: Path) -> Iterator[PointsDesk]:
     yield desk
     assert not verify(desk.database).violations
     desk.close()
+
+
+@pytest.fixture(scope="session")
+def published(
+    trained: LittleProgramme, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Published]:
+    """Return a little programme whose members stand in the online store; read-only."""
+    made = publish_all(trained, tmp_path_factory.mktemp("published"))
+    yield made
+    made.desk.close()
