@@ -1,5 +1,6 @@
 """The command line of the inbox: `perennial inbox --help` lists its verbs."""
 
+import signal
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -60,6 +61,49 @@ def show(home: HomeOption = None, json: JsonOption = False) -> None:
         f"{found.waiting.rows:,} rows are not shown yet{since}",
         markup=False,
     )
+
+
+@app.command(epilog="Example: PERENNIAL_KAFKA_BROKERS=kafka-1:9092 perennial inbox kafka")
+def kafka(home: HomeOption = None) -> None:
+    """Bring messages of Kafka into the inbox until told to end; several share the work."""
+    from threading import Event
+
+    from serving.online.kafka_source import KafkaConfig, consume
+
+    settings, stop = settings_of(home), Event()
+    config = KafkaConfig.of(settings)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: stop.set())
+    console.print(
+        f"reading {', '.join(config.topics)} of {config.brokers} as {config.group}", markup=False
+    )
+    done = consume(
+        settings, config, stop, lambda: datetime.now(UTC),
+        lambda said: console.print(said, markup=False),
+    )  # fmt: skip
+    console.print(
+        f"{done.messages:,} messages: {done.accepted:,} accepted, {done.known:,} known, "
+        f"{done.dead:,} put aside",
+        markup=False,
+    )
+
+
+@app.command(epilog="Example: perennial inbox dead --json")
+def dead(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Count the messages of Kafka that could not be accepted, by topic and reason."""
+    from serving.online.kafka_source import dead_letters
+
+    with _opened(home) as (_, database):
+        found = dead_letters(database)
+    if json:
+        print_json([one._asdict() for one in found])
+        return
+    for one in found:
+        console.print(
+            f"{one.messages:,} of {one.topic}: {one.reason} {one.column or ''}", markup=False
+        )
+    if not found:
+        console.print("none was put aside", markup=False)
 
 
 @contextmanager

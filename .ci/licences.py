@@ -1,9 +1,10 @@
 """Refuse a run-time dependency whose licence would bind the people who run Perennial.
 
-Run time is [project.dependencies], the extra `demo`, and whatever those require on this platform.
-Development tools may carry any licence, since nobody receives them from us. Allowed are permissive
-licences, the LGPL and the like (we import, we do not modify), and any choice of licences of which
-one is allowed. Refused are the GPL, the AGPL, the SSPL, and a licence that cannot be read.
+Run time is [project.dependencies], the extras `demo` and `kafka`, and whatever those require on
+this platform. Development tools may carry any licence, since nobody receives them from us. Allowed
+are permissive licences, the LGPL and the like (we import, we do not modify), and any choice of
+licences of which one is allowed. Refused are the GPL, the AGPL, the SSPL, and a licence that cannot
+be read.
 """
 
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("demo",)
+EXTRAS = ("demo", "kafka")
 PREFIX = "License :: "
 # "GPL-3.0-only" and "GNU General Public License", but neither "LGPL" nor "GNU Lesser General ...".
 REFUSED = re.compile(
