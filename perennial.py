@@ -15,6 +15,7 @@ import perennial_inbox
 import perennial_keys
 import perennial_points
 import perennial_uplift
+import perennial_worker
 from perennial_options import (
     AsOfOption,
     HomeOption,
@@ -64,6 +65,7 @@ app.add_typer(perennial_uplift.app)
 app.add_typer(perennial_keys.app)
 app.add_typer(perennial_inbox.app)
 app.add_typer(perennial_hooks.app)
+app.command(epilog="Example: perennial worker --home var/shop")(perennial_worker.worker)
 
 
 @app.command(epilog="Example: perennial ingest exports/*.csv --mapping my.toml --home var/shop")

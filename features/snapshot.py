@@ -261,6 +261,12 @@ def before(settings: Settings, as_of: date) -> list[Snapshot]:
     return sorted(earlier, key=lambda one: (one.as_of, one.lake_version), reverse=True)
 
 
+def of_name(settings: Settings, name: str) -> list[Snapshot]:
+    """Return the snapshot whose folder has a name, if this code built it and it is there."""
+    found = _present(settings, open_programme(settings), None)
+    return [snapshot for snapshot in found if snapshot.path.name == name]
+
+
 def _present(settings: Settings, programme: Programme, as_of: date | None) -> list[Snapshot]:
     """Return the finished snapshots of this code's feature set, of one day or of all."""
     wanted = table.feature_set()

@@ -49,6 +49,13 @@ def held(connection: Connection, owner: str, now: datetime) -> frozenset[int]:
     return frozenset(connection.execute(ours.with_for_update()).scalars())
 
 
+def others(database: Database, owner: str, now: datetime) -> frozenset[int]:
+    """Return the parts that other living workers hold."""
+    theirs = select(LEASES.c.part).where(LEASES.c.until >= now, LEASES.c.owner != owner)
+    with database.read() as connection:
+        return frozenset(connection.execute(theirs).scalars())
+
+
 def share(database: Database, owner: str, now: datetime) -> int:
     """Return how many parts are a fair share for each of the workers that are alive."""
     others = select(func.count(func.distinct(LEASES.c.owner))).where(

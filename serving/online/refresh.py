@@ -68,6 +68,7 @@ class Done:
     rows, members : rows of the inbox that the store shows now, and whose they were
     scored : members whose value, next products and next order were made
     oldest : when the oldest of the rows was accepted; None: there was none
+    failed : members who failed and will be tried again
     set_aside : why rows of a member will not be shown, by the name of her key
     """
 
@@ -75,6 +76,7 @@ class Done:
     members: int = 0
     scored: int = 0
     oldest: datetime | None = None
+    failed: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
 
 
@@ -246,6 +248,7 @@ class Refresher:
         """Count a member's failures; set her rows aside when there were enough of them."""
         self._failed[name] = self._failed.get(name, 0) + 1
         if self._failed[name] < ATTEMPTS:
+            done.failed += 1
             return
         del self._failed[name]
         why = f"{type(error).__name__}: {error}"[:500]
