@@ -20,9 +20,12 @@ from itertools import count
 from traceback import walk_tb
 from types import TracebackType
 
+from bentoml.exceptions import InvalidArgument
+from pydantic import ValidationError
+
 from serving import metrics
 
-Write = Callable[[str], None]
+Write = Callable[[str], object]
 
 # A caller's own id for a request is kept if it can be nothing but an id.
 _SANE = re.compile(rb"[0-9A-Za-z_-]{8,64}")
@@ -211,7 +214,10 @@ def begin_logging(write: Write) -> None:
         logger.handlers.clear()
         logger.setLevel(level)
         logger.propagate = True
-    logging.getLogger("uvicorn.access").disabled = True
+    # Without a handler uvicorn does not even word its lines.
+    logging.getLogger("uvicorn.access").propagate = False
+    refusals = logging.getLogger("bentoml._internal.server.http_app")
+    refusals.filters[:] = [_is_ours]
     logging.captureWarnings(True)
 
 
@@ -219,6 +225,12 @@ def to_standard_output() -> Lines:
     """Return the lines of this process's standard output."""
     sys.stdout.flush()
     return Lines(sys.stdout.fileno())
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell faults of ours from requests BentoML refused, which have a line already."""
+    fault = record.exc_info[1] if record.exc_info else None
+    return not isinstance(fault, InvalidArgument | ValidationError)
 
 
 class _Handler(logging.Handler):

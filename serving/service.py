@@ -128,6 +128,7 @@ class MemberIntelligence:
     def before_workers_start() -> None:
         """In the parent, before a socket exists: refuse an open bind, start the refresh worker."""
         stay_silent()
+        logs.begin_logging(sys.stdout.write)
         settings = Settings.load()
         host = _asked_host()
         if not may_bind(host, keys.exist(settings, now=datetime.now(UTC))):
