@@ -52,10 +52,13 @@ class History:
 
     def follow(self, manifest: Manifest, tell: Callable[[str], None] = lambda _: None) -> bool:
         """Hold what a version of the lake holds; return whether anything changed."""
-        if self.version < 0:
+        opened = self.version < 0
+        if opened:
             self._open()
         if self.version == manifest.lake_version:
-            return False
+            if opened:
+                self._spans(manifest)
+            return opened
         newer = manifest.after(self.version)
         apart = self.lake.paths("identities", newer) or self.version > manifest.lake_version
         if self.version <= 0 or apart or len(newer.batches) + self._batches() > BATCHES_MAX:
