@@ -113,9 +113,6 @@ DESCRIBED: dict[str, Described] = {
     "perennial_log_lines_lost_total": Described(
         "counter", (), "lines nobody took from us fast enough"
     ),
-    "perennial_refresh_worker_restarts_total": Described(
-        "counter", (), "times the refresh worker was started again"
-    ),
 }
 REQUEST_SECONDS = (
     0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25,
