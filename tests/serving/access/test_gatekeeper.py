@@ -446,3 +446,17 @@ def test_what_others_reach_may_be_listened_on_with_keys_only(host: str) -> None:
     assert not may_bind(host, keys_exist=False)
     assert may_bind(host, keys_exist=True)
     assert "has no keys yet. It did not start" in why_not_bind(host)
+
+
+def test_the_environment_can_ask_everybody_for_a_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = []
+    for asked in ("false", "true"):
+        monkeypatch.setenv("PERENNIAL_REQUIRE_KEYS", asked)
+        keeper = Gatekeeper()
+        keeper.start(Settings.load(tmp_path))
+        seen.append(status(ask(keeper, loopback=True)))
+        keeper.stop()
+
+    assert seen == [200, 401]
