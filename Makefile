@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-models bench-uplift bench-allocation bench-scale closed-loop notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-serving bench-models bench-uplift bench-allocation bench-scale closed-loop client notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-tags: setup ## Time all tags on forty copies of Complete Journey, a hundre
 bench-points: setup ## Time postings beside TPC-B, balances, and expiry at size (ONLY="sqlite balance")
 	$(BIN)/python -m experiments.bench_points $(if $(ONLY),--only $(ONLY))
 
+bench-serving: setup ## Put answers beside a bare service on the same model, and under load (ONLY="one half")
+	$(BIN)/python -m experiments.bench_serving --home "$(PERENNIAL_HOME)" $(if $(ONLY),--only $(ONLY))
+
 bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
 	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")
 
@@ -114,6 +117,9 @@ bench-scale: setup ## Time training and its memory on made-up programmes (MEMBER
 
 closed-loop: setup ## Run six campaigns in a world whose effects are known (WORLDS="a.toml b.toml" SEEDS=2)
 	$(BIN)/python -m experiments.closed_loop $(if $(WORLDS),--world $(WORLDS)) $(if $(SEEDS),--seeds $(SEEDS))
+
+client: setup ## Write docs/client/perennial_client.py anew from the description of the API
+	$(BIN)/python docs/client/generate.py
 
 notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
 	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0

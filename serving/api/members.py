@@ -33,7 +33,13 @@ from serving.points import PointsDesk
 from training.scores import MEMBER_ID_LENGTH_MAX
 
 SCORES, MEMBERS = {"x-scope": "scores:read"}, {"x-scope": "members:read"}
-Member = Annotated[str, Path(min_length=1, max_length=MEMBER_ID_LENGTH_MAX)]
+Member = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=MEMBER_ID_LENGTH_MAX,
+        description="one that holds a slash is asked about with POST /v1/scores",
+    ),
+]  # fmt: skip
 Accepted = Annotated[str | None, Header(alias="Accept-Language")]
 Drivers = Annotated[
     bool, Query(description="false leaves the reasons out, which cost most of the time")
