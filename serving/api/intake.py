@@ -58,11 +58,13 @@ def create_routes(
     """
     routes = APIRouter(responses=responses)
     together = Together(lambda: desk.database, now)
+    zone: list[str] = []
 
     async def keep(route: str, key: str | None, body: BaseModel, rows: Sequence[Row]) -> Response:
-        # The first request opens the database, which may take its time.
-        programme = await run_in_threadpool(lambda: desk.programme)
-        good, refused = _told_apart(rows, now(), programme.timezone)
+        if not zone:
+            # The first request opens the database, which may take its time.
+            zone.append((await run_in_threadpool(lambda: desk.programme)).timezone)
+        good, refused = _told_apart(rows, now(), zone[0])
         fingerprint = "" if key is None else digest(body.model_dump(mode="json"))
 
         def answer(found: Sequence[Accepted]) -> Answer:
