@@ -21,6 +21,7 @@ from actions.effects import detectable
 from actions.guardrails import FREE, GATES, Codes, Gate
 from actions.offers import Catalogue, Offer, OfferKind
 from actions.plan import NOBODY, Numbers, Resource
+from actions.policy import Guess, plannable
 from programme.errors import InputRefused
 
 BUDGET = "budget"
@@ -231,8 +232,8 @@ def propose(
         return _granted(brief, catalogue, offers, audience, rows, codes, expected, gone)
     codes[(codes == FREE) & ~(expected.worth & ~expected.harmed[:, None])] = _code("not_worth_it")
     # A prior says whom offers may be tried on. It never decides: what was never measured is drawn,
-    # and not planned.
-    planned = np.where(expected.learned, expected.profits, 0.0)
+    # and not planned; nor is what does not surely bring a profit.
+    planned = plannable(Guess(expected.profits, expected.errors), expected.learned)
     profits = np.where(codes == FREE, planned, -np.inf)
     explore_share = brief.explore_share if any(expected.learned) else 1.0
     drawing = decide(

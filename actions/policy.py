@@ -2,8 +2,8 @@
 
 Every score is expected incremental profit: what the action changes, times what that is worth, less
 the contact, less what is redeemed by everybody who redeems, also by those who would have come
-anyway. All of it carries a standard error. The mean decides; the upper bound says who is better
-left alone.
+anyway. All of it carries a standard error. The lower bound says to whom an action surely does good,
+the mean who of those comes first, and the upper bound who is better left alone.
 """
 
 from collections.abc import Sequence
@@ -253,7 +253,20 @@ def _mean_save() -> float:
     return SAVE_ALPHA / (SAVE_ALPHA + SAVE_BETA)
 
 
-# --- whom to leave alone
+# --- whom to serve, and whom to leave alone
+
+
+def plannable(profit: Guess, measured: ArrayLike) -> Numbers:
+    """Return profits to plan with, (members, actions): 0 for what must not be planned.
+
+    Planned is what was measured and surely brings a profit, by the lower bound. A member whom an
+    action harms costs more than the profit: she is asked less gladly ever after.
+
+    Parameters
+    ----------
+    measured : of each action, whether what it changes was learned and may decide, (actions,)
+    """
+    return np.where(np.asarray(measured) & (profit.lower > 0), profit.mean, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +301,7 @@ class Policy:
         """Return what to plan with: -inf where an action cannot be drawn.
 
         What was never measured is 0: it may be drawn, and is never planned. A prior does not
-        decide.
+        decide. Neither does hope: so is what does not surely bring a profit.
         """
         barred = ~self.eligible | self.left_alone[:, None]
-        return np.where(barred, -np.inf, np.where(self.measured, self.profit.mean, 0.0))
+        return np.where(barred, -np.inf, plannable(self.profit, self.measured))

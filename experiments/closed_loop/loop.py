@@ -42,16 +42,20 @@ class Design:
 
     Attributes
     ----------
-    explore, explore_least : share explored while some offers are promoted and others wait; once
-        none waits half of it, and so on every cycle down to the least. Before any is promoted,
-        all is explored
+    taught : cycles in which all is explored, and longer if no offer is promoted by then
+    explore, explore_least : share explored in the first cycle that is planned; half of it in the
+        next, and so on down to the least
+    explore_waiting : share explored at least while all offers wait for promotion; while some do,
+        as large a part of it
     control : share withheld
     cycles_kept : how many of the last cycles are learned from
     solved : members the plan's prices are found on
     """
 
-    explore: float = 0.5
+    taught: int = 3
+    explore: float = 0.2
     explore_least: float = 0.05
+    explore_waiting: float = 0.4
     control: float = 0.1
     learner: Learner = "x"
     splits: int = 2
@@ -146,14 +150,14 @@ class Programme:
         return np.random.default_rng([self.seed, 4, number])
 
     def _shares(self) -> tuple[float, float]:
-        """Return the shares explored and withheld: all, then half, then ever less."""
-        design = self.design
-        if not self.promoted:
+        """Return the shares explored and withheld: all, then a part, then ever less."""
+        design, actions = self.design, len(self.recipe.action)
+        if not self.promoted or self.world.cycle < design.taught:
             return 1.0, design.control
-        if len(self.promoted) < len(self.recipe.action):
-            return design.explore, design.control
-        explore = design.explore / 2 ** (1 + self.world.cycle - self.first_known)
-        return max(explore, design.explore_least), design.control
+        since = self.world.cycle - max(self.first_known, design.taught)
+        waiting = design.explore_waiting * (1 - len(self.promoted) / actions)
+        explore = max(design.explore / 2**since, waiting, design.explore_least)
+        return explore, design.control
 
     def _figures(self, drawing: Drawing, policy: Policy) -> Cycle:
         world = self.world
@@ -201,9 +205,9 @@ class Programme:
         if not waiting:
             return []
         verdicts = {place: self._verdict(log, place) for place in waiting}
-        self.promoted |= {place for place, verdict in verdicts.items() if verdict.promoted}
-        if len(self.promoted) == len(self.recipe.action):
+        if not self.promoted:
             self.first_known = self.world.cycle
+        self.promoted |= {place for place, verdict in verdicts.items() if verdict.promoted}
         return [verdict.reason for verdict in verdicts.values()]
 
     def _verdict(self, log: Logged, place: int) -> Verdict:

@@ -115,6 +115,10 @@ def test_every_member_is_accounted_for_and_every_chance_adds_up(
         assert one.propensity == pytest.approx(nobody if done is None else chances[done])
         if not learned:
             assert one.planned is None
+        if one.planned is not None:
+            score = next(scored for scored in one.considered if scored.offer == one.planned)
+            assert score.profit is not None and score.error is not None
+            assert score.profit > 1.9 * score.error
     assert facts["used"]["budget"] <= 6_000 and facts["used"]["channel sms"] <= 200
     assert facts["power"]["with_before_cents"] < facts["power"]["detectable_cents"]
     gates = {gate for one in decided for gate in (s.refused for s in one.considered) if gate}

@@ -15,6 +15,7 @@ from actions.policy import (
     cross_sell_margin,
     cross_sell_profit,
     eligible_at_first,
+    plannable,
     prior_uplift,
     value_given_active,
     win_back_profit,
@@ -150,12 +151,33 @@ def test_what_she_is_not_eligible_for_does_not_save_her_from_being_left_alone() 
 
 
 def test_a_prior_draws_and_never_plans() -> None:
-    found = policy([[500, 20], [500, -20]], 30, measured=[False, True])
+    found = policy([[500, 80], [500, -20]], 30, measured=[False, True])
 
     plan = choose(found.profits, [], rng=np.random.default_rng(0))
 
     assert plan.choices.tolist() == [1, NOBODY]
     assert np.isfinite(found.profits).all()
+
+
+@given(AMOUNTS, ERRORS, st.booleans())
+def test_planned_is_only_what_was_measured_and_surely_brings_a_profit(
+    mean: float, error: float, measured: bool
+) -> None:
+    profit = Guess.of([[mean]], error)
+
+    found = plannable(profit, [measured])
+
+    if measured and profit.lower[0, 0] > 0:
+        assert found[0, 0] == mean > 0
+    else:
+        assert found[0, 0] == 0
+
+
+def test_what_does_not_surely_bring_a_profit_may_still_be_drawn() -> None:
+    found = policy([[50, 70], [50, 50]], 30)
+
+    assert found.profits.tolist() == [[0, 70], [0, 0]]
+    assert not found.left_alone.any()
 
 
 def test_what_is_no_guess_or_cost_is_refused() -> None:

@@ -122,7 +122,7 @@ def test_nobody_who_uses_the_same_features_and_budget_beats_the_oracle(recipe: R
 
 
 def test_a_programme_learns_what_pays_and_leaves_the_others_behind(recipe: Recipe) -> None:
-    programme = Programme(recipe.model_copy(update={"members": 12_000}), 1, Design())
+    programme = Programme(recipe.model_copy(update={"members": 12_000}), 1, Design(taught=2))
 
     cycles = programme.run()
 
