@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # LightGBM and what reads models are imported by the worker a
     from serving.hot import ChurnScorer
     from serving.online.store import Publication
     from serving.store_watch import StoreWatch
-    from training.lookup import RegisteredModel, Version
+    from training.lookup import Aliases, RegisteredModel, Version
 
 # A version that was refused is tried again after so long: its files may have been restored.
 AGAIN_SECONDS = 30.0
@@ -77,6 +77,7 @@ class Live:
         self._reason = "The champions are being loaded. Ask again in a few seconds."
         self._trouble: dict[str, str] = {}
         self._watch: StoreWatch | None = None
+        self._aliases: Aliases | None = None
         self._challenger: Version | None = None
         # When a version that was refused under an alias is looked at again.
         self._again_at: dict[tuple[str, Version], float] = {}
@@ -160,6 +161,7 @@ class Live:
     def refresh(self, settings: Settings) -> bool:
         """Look now, at what was refused before too; return whether anything changed."""
         self._again_at.clear()
+        self._aliases = None
         return self._look(settings)
 
     def _keep_looking(self, settings: Settings, on_loaded: Callable[[], None]) -> None:
@@ -192,7 +194,7 @@ class Live:
         programme = open_programme(settings)
         version = self._or_last(
             "registry",
-            lambda: _champion(settings, programme),
+            lambda: self._champion(settings, programme),
             present.version if present else None,
         )
         if self._watch is None:
@@ -246,6 +248,25 @@ class Live:
             _source(version, publication), _now(),
         )  # fmt: skip
 
+    def _champion(self, settings: Settings, programme: Programme) -> "Version":
+        from training import lookup
+
+        name = lookup.name_of("churn", programme)
+        found = self._asked(settings, name, lookup.CHAMPION)
+        if found is None:
+            raise NotReady(
+                f"The registry names no champion of {name}. Nothing was loaded. "
+                f"Train one: perennial train --home {settings.home}"
+            )
+        return found
+
+    def _asked(self, settings: Settings, name: str, alias: str) -> "Version | None":
+        from training.lookup import Aliases
+
+        if self._aliases is None:
+            self._aliases = Aliases()
+        return self._aliases.find(settings, name, alias)
+
     def _follow_challenger(self, settings: Settings) -> None:
         from training import lookup
 
@@ -253,7 +274,7 @@ class Live:
         if loaded is None or watch is None or not settings.shadow_share:
             return
         name = loaded.version.name
-        version = lookup.find(settings, name, lookup.CHALLENGER)
+        version = self._asked(settings, name, lookup.CHALLENGER)
         if version is None or version.version == loaded.version.version:
             self._rest()
             self._trouble.pop("challenger", None)
@@ -303,19 +324,6 @@ class Live:
             self._reason = reason
         else:
             self._trouble[what] = reason
-
-
-def _champion(settings: Settings, programme: Programme) -> "Version":
-    from training import lookup
-
-    name = lookup.name_of("churn", programme)
-    found = lookup.find(settings, name, lookup.CHAMPION)
-    if found is None:
-        raise NotReady(
-            f"The registry names no champion of {name}. Nothing was loaded. "
-            f"Train one: perennial train --home {settings.home}"
-        )
-    return found
 
 
 def _checked(

@@ -19,7 +19,7 @@ class StoreWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database: Database | None = None
+        self._store: OnlineStore | None = None
 
     def publication(self) -> Publication:
         """Return the last time everybody was written.
@@ -30,7 +30,7 @@ class StoreWatch:
         Busy, StorageFailed : if the database is away or damaged.
         """
         try:
-            found = OnlineStore(self._opened()).publication()
+            found = self._opened().publication()
         except BaseException:
             self.close()
             raise
@@ -48,7 +48,7 @@ class StoreWatch:
         ------
         NotReady : if there are members, and none that this code can read.
         """
-        store = OnlineStore(self._opened())
+        store = self._opened()
         c = ONLINE_MEMBERS.c
         first = select(c.features, c.feature_set).order_by(c.member_id).limit(SAMPLED_MEMBERS)
         with store.database.read() as connection:
@@ -68,11 +68,11 @@ class StoreWatch:
 
     def close(self) -> None:
         """Give back the connection."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        if self._store is not None:
+            self._store.database.close()
+            self._store = None
 
-    def _opened(self) -> Database:
-        if self._database is None:
-            self._database = Database.open(self._settings)
-        return self._database
+    def _opened(self) -> OnlineStore:
+        if self._store is None:
+            self._store = OnlineStore(Database.open(self._settings))
+        return self._store

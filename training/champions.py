@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from features.snapshot import Snapshot
 from programme.errors import NotReady
 from programme.settings import Programme, Settings, open_programme
-from training import registry, surrogate
+from training import lookup, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
+from training.lookup import RegisteredModel
 from training.population import (
     Look,
     Population,
@@ -25,7 +26,6 @@ from training.population import (
     placed,
     product_lists,
 )
-from training.registry import RegisteredModel
 from training.rows import MemberRows
 from training.scores import (
     RISK_BANDS,
@@ -89,20 +89,20 @@ class Champions:
         programme = open_programme(settings)
 
         def champion(name: str) -> RegisteredModel:
-            found = registry.load(settings, name)
+            found = lookup.load_alias(settings, name)
             _use_threads(found, settings.threads)
             return found
 
         def if_any(name: str) -> RegisteredModel | None:
-            return champion(name) if registry.champion_version(settings, name) else None
+            return champion(name) if lookup.find(settings, name, lookup.CHAMPION) else None
 
         return cls(
             programme=programme,
-            churn=champion(registry.name_of("churn", programme)),
-            value=champion(registry.name_of("value", programme)),
-            repeat=if_any(registry.name_of("repeat", programme)),
-            explore=if_any(registry.name_of("explore", programme)),
-            next_order=if_any(registry.name_of("next_order", programme)),
+            churn=champion(lookup.name_of("churn", programme)),
+            value=champion(lookup.name_of("value", programme)),
+            repeat=if_any(lookup.name_of("repeat", programme)),
+            explore=if_any(lookup.name_of("explore", programme)),
+            next_order=if_any(lookup.name_of("next_order", programme)),
             risk_bands=risk_bands,
         )
 

@@ -7,14 +7,16 @@ shape, are asked through its client.
 
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from sqlalchemy import Connection, NullPool, RowMapping, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, RowMapping, create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -30,6 +32,7 @@ DIGEST_TAG = "bundle_sha256"
 DATA_FOLDER = "perennial"
 # Whoever writes to the registry holds it for milliseconds.
 LOCKED_SECONDS_MAX = 2.0
+SETTLED_SECONDS = 2.0
 
 _VERSION = """
 select v.name as name, v.version as version, v.source as source,
@@ -118,6 +121,43 @@ def find(settings: Settings, name: str, alias: str) -> Version | None:
     )
 
 
+class Aliases:
+    """Versions that aliases point at, asked again only once the registry's file has changed."""
+
+    def __init__(self) -> None:
+        self._state: object = None
+        self._found: dict[tuple[str, str], Version | None] = {}
+
+    def find(self, settings: Settings, name: str, alias: str) -> Version | None:
+        """Return what `find` returns, most times without opening the database."""
+        state = _file_state(settings)
+        if state is None or state != self._state:
+            self._found.clear()
+            self._state = state
+        key = (name, alias)
+        if key not in self._found:
+            self._found[key] = find(settings, name, alias)
+        return self._found[key]
+
+
+def _file_state(settings: Settings) -> object:
+    """Return what changes when the registry's file is written to; None: it must be asked."""
+    address = _address(settings.tracking_uri)
+    if address is None or address.get_backend_name() != "sqlite":
+        return None
+    state = []
+    for ending in ("", "-wal"):
+        try:
+            facts = Path(f"{address.database}{ending}").stat()
+        except OSError:
+            continue
+        # Another write may follow within the same tick of the file system's clock.
+        if time.time() - facts.st_mtime < SETTLED_SECONDS:
+            return None
+        state.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(state) or None
+
+
 def numbered(settings: Settings, name: str, version: int) -> Version | None:
     """Return a version by its number; None if there is none. Raises as `find`."""
     return _asked(
@@ -167,6 +207,22 @@ def rows(settings: Settings, statement: str) -> list[RowMapping] | None:
         return []
     except _OtherTables:
         return None
+
+
+def load_alias(settings: Settings, name: str, alias: str = CHAMPION) -> RegisteredModel:
+    """Load the version an alias points at. Raises as `find` and `load`.
+
+    Raises
+    ------
+    NotReady : if there is no such model or alias.
+    """
+    found = find(settings, name, alias)
+    if found is None:
+        raise NotReady(
+            f"There is no {alias} of {name} in {settings.home}. No model was loaded. "
+            f"Train one first: perennial train --home {settings.home}"
+        )
+    return load(settings, found)
 
 
 def _asked(
@@ -230,27 +286,28 @@ def _address(uri: str) -> URL | None:
 @contextmanager
 def _connected(address: URL) -> Iterator[Connection | None]:
     """Open the registry's database as it lies there now; None if there is none yet."""
-    if address.get_backend_name() == "sqlite":
-        path = Path(str(address.database)).absolute()
-        if not path.exists():
-            yield None
-            return
-        # Not made if it is gone; able to undo what a killed writer left half done.
-        place = f"{path.as_uri()}?mode=rw"
-        engine = create_engine(
-            "sqlite://",
-            poolclass=NullPool,
-            creator=lambda: sqlite3.connect(place, uri=True, timeout=LOCKED_SECONDS_MAX),
-        )
-    else:
-        engine = create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 3})
+    if address.get_backend_name() == "sqlite" and not Path(str(address.database)).exists():
+        yield None
+        return
     try:
-        with engine.connect() as connection:
+        with _engine(address).connect() as connection:
             yield connection
     except DBAPIError as error:
         raise _judged(error, address) from error
-    finally:
-        engine.dispose()
+
+
+@lru_cache(maxsize=8)
+def _engine(address: URL) -> Engine:
+    """Return what makes connections, each a new one: the file may be another by the next look."""
+    if address.get_backend_name() != "sqlite":
+        return create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 3})
+    # Not made if it is gone; able to undo what a killed writer left half done.
+    place = f"{Path(str(address.database)).absolute().as_uri()}?mode=rw"
+    return create_engine(
+        "sqlite://",
+        poolclass=NullPool,
+        creator=lambda: sqlite3.connect(place, uri=True, timeout=LOCKED_SECONDS_MAX),
+    )
 
 
 def _judged(error: DBAPIError, address: URL) -> Exception:

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from programme.errors import InputRefused, NotReady, PerennialError
+from programme.errors import InputRefused, PerennialError
 from programme.settings import Settings
 from training import bundle, flavor, lookup
 from training.bundle import Bundle
@@ -187,13 +187,7 @@ def load(settings: Settings, name: str, alias: str = CHAMPION) -> RegisteredMode
     FeatureSetMismatch : if the columns it consumes are defined differently now.
     GoldenMissed : if it answers otherwise than when it was registered.
     """
-    found = lookup.find(settings, name, alias)
-    if found is None:
-        raise NotReady(
-            f"There is no {alias} of {name} in {settings.home}. No model was loaded. "
-            f"Train one first: perennial train --home {settings.home}"
-        )
-    return lookup.load(settings, found)
+    return lookup.load_alias(settings, name, alias)
 
 
 def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
