@@ -525,15 +525,18 @@ def why(
 @app.command(epilog="Example: perennial serve --port 3000 --home var/completejourney")
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
-    host: Annotated[str, typer.Option(help="Address to listen on; loopback only for now.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs keys.")
+    ] = "127.0.0.1",
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Leave the refresh worker to somebody else.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Answer scores over HTTP: POST /v1/scores."""
+    """Answer over HTTP, and keep a refresh worker running beside it; GET /v1/docs says what."""
     from serving.service import run
 
-    run(settings_of(home), host, port)
+    run(settings_of(home), host, port, no_worker=no_worker)
 
 
 def _check_language(language: str) -> None:
