@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -160,10 +161,14 @@ def problem(
     )
 
 
-def from_http(_: Request, error: Exception) -> Response:
+def from_http(request: Request, error: Exception) -> Response:
     """Answer for what Starlette and FastAPI refuse themselves."""
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Of several routes of one path Starlette names the methods of the first.
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return problem(error.status_code, headers=headers)
 
 
 def from_validation(_: Request, error: Exception) -> Response:
@@ -204,6 +209,16 @@ HANDLERS = {
     StorageFailed: from_refusal,
     Exception: from_fault,
 }
+
+
+def _methods(request: Request) -> set[str]:
+    """Return every method that the path of a request takes."""
+    return {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_regex.match(request.url.path)
+        for method in route.methods or ()
+    }
 
 
 def _fault(fault: Mapping[str, Any]) -> Fault:
