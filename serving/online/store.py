@@ -144,7 +144,8 @@ class OnlineStore:
             and_(there.seq <= coming.seq, there.as_of <= coming.as_of),
         )
         connection.execute(
-            new.on_conflict_do_update(["member_id"], set_=changed, where=not_older), rows
+            new.on_conflict_do_update(index_elements=["member_id"], set_=changed, where=not_older),
+            rows,
         )
 
     def kept(self, connection: Connection, member_ids: Sequence[str]) -> dict[str, "Kept"]:
