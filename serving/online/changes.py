@@ -26,7 +26,8 @@ _LOCK = 771_004
 _ROWS_AT_ONCE = 5_000
 
 Traits = Mapping[str, Any]
-Moved = tuple[str, Traits | None, Traits]
+# Who, and her traits before and after; None: she is new, or gone.
+Moved = tuple[str, Traits | None, Traits | None]
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,18 @@ class CursorUnknown(InputRefused):
 
 
 def record(
-    connection: Connection, member_id: str, before: Traits | None, after: Traits, now: datetime
+    connection: Connection,
+    member_id: str,
+    before: Traits | None,
+    after: Traits | None,
+    now: datetime,
 ) -> int:
     """Write what changed about one member; return how many changes that were.
 
     Parameters
     ----------
-    before, after : `traits` as `serving.online.store.StoredMember` has them; None: she is new
+    before, after : `traits` as `serving.online.store.StoredMember` has them; None: she
+        is new, or gone
     """
     return record_many(connection, [(member_id, before, after)], now)
 
@@ -215,8 +221,8 @@ def last_position(connection: Connection) -> int:
     return connection.execute(select(func.max(CHANGES.c.seq))).scalar() or 0
 
 
-def _rows(member_id: str, before: Traits | None, after: Traits) -> Iterator[dict[str, Any]]:
-    then, now = _said(before or {}), _said(after)
+def _rows(member_id: str, before: Traits | None, after: Traits | None) -> Iterator[dict[str, Any]]:
+    then, now = _said(before or {}), _said(after or {})
     # The names of now first, in their order; then those she is rid of.
     for what, name in dict.fromkeys((*now, *then)):
         old, new = then.get((what, name)), now.get((what, name))

@@ -238,7 +238,9 @@ class _Publishing:
             rows.feature_set != self.store.feature_set,
             and_(rows.seq <= self.seq, rows.as_of <= self.snapshot.as_of),
         )
-        removed = connection.execute(delete(ONLINE_MEMBERS).where(other, gone)).rowcount
+        leaving = delete(ONLINE_MEMBERS).where(other, gone)
+        left = connection.execute(leaving.returning(rows.member_id, rows.traits)).all()
+        moved = [(row.member_id, json.loads(row.traits), None) for row in left]
         kept = connection.execute(select(func.count()).where(other)).scalar_one()
         publication = Publication(
             self.number, self.snapshot.path.name, self.snapshot.as_of,
@@ -249,7 +251,8 @@ class _Publishing:
             "percentiles": json.dumps(publication.percentiles),
         }
         connection.execute(insert(PUBLICATIONS), [facts])
-        return Published(publication, self.written, kept, removed)
+        changes.record_many(connection, moved, self.now)
+        return Published(publication, self.written, kept, len(left))
 
 
 def churn_traits(champions: Champions, probability: float) -> dict[str, Any]:

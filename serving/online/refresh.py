@@ -345,7 +345,7 @@ class Refresher:
             raise LeaseLost("Another worker has taken over. Nothing was written.")
         ids = [member.member_id for member in made.members]
         before = self.store.kept(connection, sorted({*ids, *made.gone}))
-        written, moved, late = [], [], set[str]()
+        written, moved, late = list[StoredMember](), list[changes.Moved](), set[str]()
         for member in made.members:
             old = before.get(member.member_id)
             if old is not None and old.knows_more(member):
@@ -360,6 +360,7 @@ class Refresher:
             old = before.get(name)
             if old is not None and old.seq <= made.seqs[name]:
                 connection.execute(delete(ONLINE_MEMBERS).where(ONLINE_MEMBERS.c.member_id == name))
+                moved.append((name, old.traits, None))
         shown = [row.seq for row in rows] if not late else []
         for first in range(0, len(shown), _NAMES_AT_ONCE):
             some = shown[first : first + _NAMES_AT_ONCE]

@@ -90,6 +90,20 @@ def test_of_a_new_member_everything_is_told(database: Database) -> None:
     ]
 
 
+def test_of_a_member_who_is_gone_everything_ends(database: Database) -> None:
+    record(database, ("1145", None, CALM))
+    record(database, ("1145", CALM, None))
+
+    page = changes.since(database, 5, 10)
+    assert told(page) == [
+        ("risk_band", "", "low", None),
+        ("stage", "", "mature", None),
+        ("segment", "rfm_group", "loyal", None),
+        ("segment", "cluster", "2", None),
+        ("tag", "coffee_lover", "held", None),
+    ]
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from("abc"), traits), max_size=12),
        limit=st.integers(1, 7))  # fmt: skip
