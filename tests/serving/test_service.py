@@ -1,42 +1,53 @@
 """The service as users start it: BentoML itself, mostly in a process of its own."""
 
 import contextlib
+import json
 import os
-import shutil
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from programme.errors import InputRefused
 from programme.settings import Settings
 from serving import service
-from serving.service import run
-from tests.little_programme import LittleProgramme
-from tests.serving.calling import HERE
+from serving.access.doors import Doors
+from serving.online.store import NUMBERS
+from serving.service import DRAIN_SECONDS_MAX, run
+from tests.serving.calling import FAR, HERE, NEAR
+from tests.serving.small_home import SmallHome, expected, served
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICE = "serving.service:MemberIntelligence"
-START_SECONDS = 60.0
+START_SECONDS = 150.0  # on a machine that is busy with other tests
 BENTO: Any = service.MemberIntelligence  # a class to mypy, which decorators do not change
 
 
 @pytest.fixture(scope="module")
-def whole(trained: LittleProgramme) -> Iterator[TestClient]:
-    """Return a client of BentoML's whole application; metrics off, they register once a process."""
+def small(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    """Return a home whose champion is a rule and whose members are in the store; read-only."""
+    return served(mlflow_template, tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def whole(small: SmallHome) -> Iterator[TestClient]:
+    """Return a client of BentoML's whole application."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PERENNIAL_HOME", str(trained.settings.home))
-        patch.setitem(BENTO.config, "metrics", {"enabled": False})
+        patch.setenv("PERENNIAL_HOME", str(small.settings.home))
         patch.setattr(service, "settle", lambda: None)
-        with TestClient(BENTO.to_asgi(), HERE) as client:
+        with TestClient(BENTO.to_asgi(), HERE, client=NEAR) as client:
             wait_for(lambda: client.get("/readyz").status_code == 200)
             yield client
 
@@ -54,33 +65,108 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, **more: str) -> dict[str, str]:
     own = {"PERENNIAL_HOME": str(home), "BENTOML_HOME": str(home / "bentoml")}
-    return {**os.environ, **own, "PYTHONPATH": str(REPOSITORY)}
+    return {**os.environ, **own, "PYTHONPATH": str(REPOSITORY), "PERENNIAL_NO_WORKER": "1", **more}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service in processes of its own."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def is_ready(self) -> bool:
+        ready = get(f"{self.url}/readyz")
+        return ready is not None and ready.status_code == 200
+
+    def workers(self) -> list[int]:
+        """Return the processes that answer."""
+        return [one for one, told in self.children() if "_bentoml_impl.worker.service" in told]
+
+    def refreshers(self) -> list[int]:
+        """Return the processes that refresh the store."""
+        return [one for one, told in self.children() if told[-3:] == ["-m", "perennial", "worker"]]
+
+    def children(self) -> list[tuple[int, list[str]]]:
+        """Return every child with what it was told."""
+        found = []
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            for pid in map(int, children.read_text().split()):
+                with contextlib.suppress(OSError):
+                    told = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+                    found.append((pid, told))
+        return found
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what it logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @contextlib.contextmanager
-def started(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def started(home: Path, **more: str) -> Iterator[Started]:
     """Start the service the way `perennial serve` does."""
+    port = free_port()
     start = (
         "from pathlib import Path; from programme.settings import Settings; "
         "from serving.service import run; "
         f"run(Settings.load(Path({str(home)!r})), port={port})"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", start],
-        cwd=home,
-        env=environment(home),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = home.parent / f"{home.name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start],
+            cwd=home,
+            env=environment(home, **more),
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield Started(process, port, log)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class HalfSent:
+    """A request of which the last part is still to come: in flight for as long as one likes."""
+
+    def __init__(self, port: int) -> None:
+        body = b'{"member_ids":["m001"]}'
+        self._rest = body[5:]
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.settimeout(10)
+        head = (
+            f"POST /v1/scores HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + body[:5])
+
+    def status(self) -> int:
+        """Send the rest, and return how it was answered."""
+        with self._socket:
+            self._socket.sendall(self._rest)
+            return int(self._socket.recv(1024).split()[1])
+
+
+def resident_pages(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+
+
+def runs(pid: int) -> bool:
     try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def get(url: str) -> httpx2.Response | None:
@@ -104,6 +190,74 @@ def test_readiness_names_what_is_in_service(whole: TestClient) -> None:
     assert "churn_28d/1" in ready["answering_from"]
 
 
+def test_rows_are_scored_as_their_model_scores_them(whole: TestClient) -> None:
+    answer = whole.post(
+        "/score", json={"columns": ["recency_days"], "rows": [[3.0], [250.0], [None]]}
+    ).json()
+
+    rows = np.full((3, len(NUMBERS)), np.nan)
+    rows[:, NUMBERS.index("recency_days")] = [3.0, 250.0, np.nan]
+    assert answer["churn_probability"] == pytest.approx(expected(0.0, rows).tolist(), abs=1e-12)
+    assert (answer["model_name"], answer["model_version"]) == ("churn_28d", 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"columns": ["recency_days"], "rows": [[1.0, 2.0]]},
+        {"columns": ["recency_days", "recency_days"], "rows": [[1.0, 2.0]]},
+        {"columns": ["canary-4711"], "rows": [[1.0]]},
+        {"columns": ["recency_days"], "rows": []},
+        {"columns": ["recency_days"], "rows": [["canary-4711"]]},
+        {"columns": ["recency_days"], "rows": [[1.0]] * 501},
+        {"columns": ["recency_days"], "rows": [[1.0]], "canary-4711": 1},
+        [],
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(whole: TestClient, body: object) -> None:
+    refused = whole.post("/score", json=body)
+
+    assert refused.status_code == 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert "canary-4711" not in refused.text
+
+
+def test_a_row_is_not_infinite(whole: TestClient) -> None:
+    json_ = {"Content-Type": "application/json"}
+    for value in ("NaN", "Infinity", "1e999"):
+        body = f'{{"columns":["recency_days"],"rows":[[{value}]]}}'
+        assert whole.post("/score", content=body, headers=json_).status_code == 400
+
+
+def test_pickle_is_not_opened(whole: TestClient) -> None:
+    class Mark:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return pytest.fail, ("a pickle was opened",)
+
+    refused = whole.post(
+        "/score", content=pickle.dumps(Mark()),
+        headers={"Content-Type": "application/vnd.bentoml+pickle"},
+    )  # fmt: skip
+
+    assert refused.status_code == 415
+
+
+def test_every_way_in_but_probes_and_the_description_asks_for_a_key(whole: TestClient) -> None:
+    far = TestClient(whole.app, "http://192.0.2.7:3000", client=FAR)
+    json_ = {"Content-Type": "application/json"}
+
+    for path in ("/livez", "/healthz", "/readyz", "/v1/openapi.json", "/v1/docs"):
+        assert far.get(path).status_code == 200, path
+    assert far.get("/readyz").json() == {"ready": True}
+    assert far.get("/metrics").status_code == 401
+    assert far.post("/score", content="{}", headers=json_).status_code == 401
+    for door in Doors(service.API.routes):
+        if door.scope is not None:
+            path = door.path.replace("{", "").replace("}", "")
+            answer = far.request(door.method, path, headers=json_)
+            assert answer.status_code == 401, (door.method, door.path)
+
+
 @pytest.mark.parametrize("path", ["/", "/docs.json", "/schema.json", "/static_content/index.css"])
 def test_no_stock_page_with_scripts_from_elsewhere_is_served(whole: TestClient, path: str) -> None:
     page = whole.get(path)
@@ -115,7 +269,9 @@ def test_no_stock_page_with_scripts_from_elsewhere_is_served(whole: TestClient, 
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.com"])
-def test_an_open_bind_is_refused_before_anything_starts(host: str, tmp_path: Path) -> None:
+def test_an_open_bind_without_keys_is_refused_before_anything_starts(
+    host: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputRefused, match=r"no keys yet\. It did not start"):
         run(Settings(home=tmp_path), host=host)
 
@@ -147,39 +303,133 @@ def test_bentoml_serve_refuses_an_open_bind_too(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_service_without_champions_says_why_and_is_ready_once_they_come(
-    trained: LittleProgramme, tmp_path: Path
+def test_a_service_waits_for_its_champion_answers_and_ends_without_cutting_anybody(
+    small: SmallHome, tmp_path: Path
 ) -> None:
-    home, port = tmp_path / "home", free_port()
+    home = tmp_path / "home"
     home.mkdir()
-    url = f"http://127.0.0.1:{port}"
+    canary = "canary-4711"
 
-    with started(home, port) as process:
+    with started(home, PERENNIAL_DRAIN_NOTICE_SECONDS="1") as service_:
+        url = service_.url
         wait_for(lambda: (live := get(f"{url}/livez")) is not None and live.status_code == 200)
         waiting = get(f"{url}/readyz")
-        shutil.copytree(trained.settings.home, home, dirs_exist_ok=True)
-        wait_for(lambda: (ready := get(f"{url}/readyz")) is not None and ready.status_code == 200)
-        answer = httpx2.post(f"{url}/v1/scores", json={"member_ids": ["m001"]}, timeout=10)
+        small.copied_to(home)
+        wait_for(service_.is_ready)
+        answer = httpx2.post(f"{url}/v1/scores?q={canary}", json={"member_ids": ["m001", canary]})
         metrics = get(f"{url}/metrics")
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(START_SECONDS)
+        (worker,) = service_.workers()
+        loaded = Path(f"/proc/{worker}/maps").read_text()
+
+        in_flight = [HalfSent(service_.port) for _ in range(50)]
+        time.sleep(0.5)  # all of them are being read
+        began = time.monotonic()
+        service_.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: (said := get(f"{url}/readyz")) is None or said.status_code == 503, 1.0)
+        draining = get(f"{url}/readyz")
+        wait_for(lambda: get(f"{url}/livez") is None)
+        refused_after = time.monotonic() - began
+        statuses = [request.status() for request in in_flight]
+        code = service_.process.wait(START_SECONDS)
+        lines = service_.lines()
 
     assert waiting is not None
     assert waiting.status_code == 503
     assert waiting.headers["content-type"] == "application/problem+json"
-    assert answer.status_code == 200
-    assert answer.json()["scores"][0]["churn"]["model_name"] == "churn_28d"
+    assert "holds no programme" in waiting.json()["detail"]
+    assert [score["known"] for score in answer.json()["scores"]] == [True, False]
     assert metrics is not None
-    assert metrics.status_code == 200
+    assert 'perennial_model_info{checked="golden rows"' in metrics.text
+    assert "/uvloop/loop." in loaded
+    assert "/httptools/parser/" in loaded
+    assert draining is not None
+    assert "is ending" in draining.json()["detail"]
+    assert refused_after < DRAIN_SECONDS_MAX  # refused, not left waiting for the old socket
+    assert statuses == [200] * 50
     assert code == 0
+    told = [line for line in lines if line.get("route") == "/v1/scores"]
+    assert len(told) == 51
+    assert (told[0]["members"], told[0]["version"]) == (2, "churn_28d/1")
+    assert canary not in json.dumps(lines)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_service_cleanly(tmp_path: Path) -> None:
-    port = free_port()
+    home = tmp_path / "home"
+    home.mkdir()
+    with started(home) as service_:
+        wait_for(lambda: get(f"{service_.url}/livez") is not None)
+        service_.process.send_signal(signal.SIGINT)
 
-    with started(tmp_path, port) as process:
-        wait_for(lambda: get(f"http://127.0.0.1:{port}/livez") is not None)
-        process.send_signal(signal.SIGINT)
+        assert service_.process.wait(START_SECONDS) == 0
+    assert get(f"{service_.url}/livez") is None
 
-        assert process.wait(START_SECONDS) == 0
-    assert get(f"http://127.0.0.1:{port}/livez") is None
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_goes_is_replaced_and_listens_again(
+    small: SmallHome, tmp_path: Path, how: signal.Signals
+) -> None:
+    home = tmp_path / "home"
+    small.copied_to(home)
+    with started(home, PERENNIAL_DRAIN_NOTICE_SECONDS="0") as service_:
+        wait_for(service_.is_ready)
+        (before,) = service_.workers()
+        os.kill(before, how)
+        wait_for(lambda: service_.workers() not in ([before], []))
+        wait_for(service_.is_ready)
+
+        answer = httpx2.post(f"{service_.url}/v1/scores", json={"member_ids": ["m001"]})
+        assert answer.status_code == 200
+
+
+@pytest.mark.slow
+def test_64_callers_for_seconds_get_200_or_503_and_leave_nothing_behind(
+    small: SmallHome, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    small.copied_to(home)
+    members = [f"m{number:03d}" for number in range(100)]
+
+    def call(url: str, until: float) -> list[tuple[int, float]]:
+        found = []
+        with httpx2.Client(timeout=20) as client:
+            while time.monotonic() < until:
+                began = time.monotonic()
+                status = client.post(f"{url}/v1/scores", json={"member_ids": members}).status_code
+                found.append((status, time.monotonic() - began))
+        return found
+
+    with started(home) as service_, ThreadPoolExecutor(64) as callers:
+        wait_for(service_.is_ready)
+        (worker,) = service_.workers()
+        call(service_.url, time.monotonic() + 3)
+        before = resident_pages(worker)
+        until = time.monotonic() + 10
+        calls = [callers.submit(call, service_.url, until) for _ in range(64)]
+        answers = [answer for one in calls for answer in one.result()]
+        wait_for(service_.is_ready)
+        after = resident_pages(worker)
+
+    assert {status for status, _ in answers} <= {200, 503}
+    accepted = sorted(seconds for status, seconds in answers if status == 200)
+    assert accepted
+    assert accepted[int(0.99 * len(accepted))] < 6.0
+    assert after < 1.2 * before
+
+
+@pytest.mark.slow
+def test_the_refresh_worker_runs_beside_the_service_and_ends_with_it(
+    small: SmallHome, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    small.copied_to(home)
+
+    with started(home, PERENNIAL_NO_WORKER="0") as service_:
+        wait_for(lambda: len(service_.refreshers()) == 1)
+        (first,) = service_.refreshers()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: service_.refreshers() not in ([first], []))
+        (second,) = service_.refreshers()
+        service_.process.kill()  # no chance to say goodbye
+        wait_for(lambda: not runs(second))
