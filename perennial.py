@@ -369,12 +369,19 @@ def leaderboard(
         typer.Argument(help="churn, value, repeat, explore, next_order; all where none is named."),
     ] = None,
     as_json: JsonOption = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="What challengers said beside champions, as JSON.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Show how every model and every naive rule did in the last training."""
     from serving.reports.terminal import show_leaderboard
+    from serving.shadow import read
     from training.train import stored_leaderboards
 
+    if shadow:
+        print_json(read(settings_of(home)))
+        return
     boards = stored_leaderboards(settings_of(home), targets or None)
     if as_json:
         print_json(boards)

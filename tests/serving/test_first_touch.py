@@ -1,4 +1,4 @@
-"""Several processes may come first to a new home; nothing heavy is imported here, as each starts."""
+"""Several processes may come first to a new home; what each must import is light."""
 
 import multiprocessing
 from pathlib import Path
