@@ -50,6 +50,9 @@ def create_api(live: Live, desk: PointsDesk) -> FastAPI:
         openapi_url=OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
+        # Spans would carry paths with ids, and looking for somebody who wants them costs as much
+        # as a look-up.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for kind, handler in problems.HANDLERS.items():
         api.add_exception_handler(kind, handler)
