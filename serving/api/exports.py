@@ -15,8 +15,8 @@ from serving.exports import Exported
 from serving.online import cursor
 from serving.points import PointsDesk
 
-# Where a million members stand is written down in a minute, before the first byte is sent.
-READ = {"x-scope": "exports:read", "x-seconds-max": 120}
+# Where everybody stands is written down before the first byte is sent: 6,500 members a second.
+READ = {"x-scope": "exports:read", "x-seconds-max": 300}
 KINDS = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 _WRITERS: dict[str, Callable[[Exported], Iterator[bytes]]] = {
     "csv": exports.as_csv, "parquet": exports.as_parquet,
