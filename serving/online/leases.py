@@ -16,10 +16,18 @@ from serving.online.tables import LEASES, PARTS
 
 # Held by whoever writes everybody; no member is dealt to it.
 PUBLISHING = -1
-LASTS = timedelta(seconds=15)
+LASTS = timedelta(seconds=60)
+# Twenty thousand members, the most between two looks at the clock, take minutes.
+PUBLISHING_LASTS = timedelta(minutes=30)
 
 
-def take(database: Database, parts: Collection[int], owner: str, now: datetime) -> frozenset[int]:
+def take(
+    database: Database,
+    parts: Collection[int],
+    owner: str,
+    now: datetime,
+    lasts: timedelta = LASTS,
+) -> frozenset[int]:
     """Take the parts that nobody else holds, or hold them longer; return those that are ours.
 
     Parameters
@@ -36,7 +44,7 @@ def take(database: Database, parts: Collection[int], owner: str, now: datetime) 
         values = {"owner": new.excluded.owner, "until": new.excluded.until}
         connection.execute(
             new.on_conflict_do_update(["part"], set_=values, where=free),
-            [{"part": part, "owner": owner, "until": now + LASTS} for part in sorted(parts)],
+            [{"part": part, "owner": owner, "until": now + lasts} for part in sorted(parts)],
         )
         return held(connection, owner, now) & frozenset(parts)
 

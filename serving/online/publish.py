@@ -7,6 +7,8 @@ computes them again under the new publication.
 """
 
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -78,7 +80,7 @@ def publish(
     now: datetime,
     tell: Tell = lambda _: None,
     *,
-    owner: str = "publish",
+    owner: str | None = None,
 ) -> Published:
     """Write everybody of a snapshot to the store, then the publication.
 
@@ -86,12 +88,13 @@ def publish(
     ----------
     now : zoned
     tell : told how far it is
-    owner : who writes, for others to know; one at a time may
+    owner : who writes, for others to know; one at a time may. None: this process
 
     Raises
     ------
     NotReady : if another process is writing everybody.
     """
+    owner = owner or f"{socket.gethostname()[:60]}-{os.getpid()}"
     work = _Publishing(settings, database, champions, snapshot, now, tell, owner)
     work.hold()
     try:
@@ -145,11 +148,13 @@ class _Publishing:
     def hold(self) -> None:
         """Be the one who writes, or refuse."""
         present = self.now + timedelta(seconds=time.monotonic() - self.begun)
-        if not leases.take(self.database, [leases.PUBLISHING], self.owner, present):
+        if not leases.take(
+            self.database, [leases.PUBLISHING], self.owner, present, leases.PUBLISHING_LASTS
+        ):
             raise NotReady(
                 "Another process is writing everybody's scores to the online store. Nothing was "
-                f"published. Wait until it is done, or, if it was killed, {leases.LASTS.seconds} "
-                "seconds; then try again."
+                "published. Wait until it is done, or, if it was killed, "
+                f"{leases.PUBLISHING_LASTS.seconds // 60} minutes; then try again."
             )
 
     def done(self) -> Published:

@@ -7,9 +7,10 @@ inbox, so whoever does it again, after a kill or beside another worker, writes t
 """
 
 import json
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -220,6 +221,7 @@ class Refresher:
         *, scored: bool,
     ) -> None:  # fmt: skip
         """Refresh some names; where that fails, half of them each, down to the one at fault."""
+        begun = time.monotonic()
         try:
             made = self._compute(names, last, now, scored=scored)
         except _NOT_HERS:
@@ -234,7 +236,9 @@ class Refresher:
             self._fault(names[0], rows, error, now, done, scored=scored)
             return
         wanted = [row for row in rows if row.source_key in set(names)]
-        shown = self.database.write(partial(self._write, made, wanted, now))
+        # What is written says when it was, not when we began with it.
+        moment = now + timedelta(seconds=time.monotonic() - begun)
+        shown = self.database.write(partial(self._write, made, wanted, moment))
         for name in names:
             self._failed.pop(name, None)
         done.rows += shown

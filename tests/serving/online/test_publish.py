@@ -121,7 +121,9 @@ def test_one_at_a_time_publishes(
 
     with pytest.raises(NotReady, match="Nothing was published"):
         publish(trained.settings, database, champions, trained.snapshot, NOW)
-    publish(trained.settings, database, champions, trained.snapshot, NOW + 2 * leases.LASTS)
+    publish(
+        trained.settings, database, champions, trained.snapshot, NOW + 2 * leases.PUBLISHING_LASTS
+    )
 
 
 def test_a_publication_that_was_killed_is_done_again(
