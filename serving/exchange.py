@@ -26,6 +26,41 @@ LEFT = 499  # the caller left before the answer: nobody sees this status but the
 READING_TOO_LONG = "The request did not arrive in time. Nothing was done. Send it again."
 
 
+class Timekeeper:
+    """Tells exchanges that their time is over, all of them by one timer that comes round.
+
+    A timer for each would cost more than the rest of what is done around a request.
+    """
+
+    EVERY_SECONDS = 0.05
+
+    def __init__(self) -> None:
+        self._due: dict[Exchange, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, exchange: "Exchange", seconds: float) -> None:
+        """Tell it after so many seconds, and no more than a round later, unless it ends."""
+        self._due[exchange] = time.monotonic() + seconds
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(self.EVERY_SECONDS, self._look)
+
+    def end(self, exchange: "Exchange") -> None:
+        """Tell it nothing any more."""
+        self._due.pop(exchange, None)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for exchange in [one for one, due in self._due.items() if due <= now]:
+            del self._due[exchange]
+            exchange.expire()
+        loop, self._loop = self._loop, None
+        if self._due and loop is not None:
+            self._loop = loop
+            loop.call_later(self.EVERY_SECONDS, self._look)
+
+
 class Exchange:
     """What becomes of one request.
 
@@ -37,7 +72,8 @@ class Exchange:
 
     __slots__ = (
         "_closing", "_give_up_task", "_receive", "_replaced", "_scope", "_send", "_since",
-        "_status", "_timer", "_write", "given_up", "reading", "told", "way",
+        "_status", "_streaming", "_task", "_timekeeper", "_write", "given_up", "reading", "told",
+        "way",
     )  # fmt: skip
 
     def __init__(
@@ -55,10 +91,12 @@ class Exchange:
         self._closing = closing
         self._status = 0
         self._replaced: Response | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._timekeeper: Timekeeper | None = None
         self._give_up_task: asyncio.Task[None] | None = None
         self.told = told
         self.way: Way | None = None
+        self._streaming = False
         self.reading = False
         self.given_up = False
 
@@ -67,11 +105,11 @@ class Exchange:
         """Return whether an answer has begun."""
         return self._status != 0
 
-    def begin_timer(self, seconds: float) -> None:
+    def begin_timer(self, timekeeper: Timekeeper, seconds: float) -> None:
         """Give the answer up unless it begins within so many seconds."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        self._timer = loop.call_later(seconds, self._expire, task)
+        self._task = asyncio.current_task()
+        self._timekeeper = timekeeper
+        timekeeper.begin(self, seconds)
 
     async def send(self, message: Message) -> None:
         """Pass on what the inside answers."""
@@ -93,9 +131,8 @@ class Exchange:
 
     def end(self) -> None:
         """Count and log the request, once, and stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._timekeeper is not None:
+            self._timekeeper.end(self)
         if self.given_up:
             return
         self._tell()
@@ -108,13 +145,18 @@ class Exchange:
         if self._write is not None and (way is None or way.lane is not None or status >= 400):
             self._write(logs.line_of(self.told, method, route, status, seconds))
 
-    def _expire(self, task: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        if self.begun:
-            self._timer = loop.call_later(STREAM_SECONDS_MAX, task.cancel)
-            return
-        self.given_up = True
-        self._give_up_task = loop.create_task(self._give_up())
+    def expire(self) -> None:
+        """Give the answer up; one that has begun is cut off, at its second time."""
+        assert self._timekeeper is not None
+        assert self._task is not None
+        if not self.begun:
+            self.given_up = True
+            self._give_up_task = asyncio.get_running_loop().create_task(self._give_up())
+        elif self._streaming:
+            self._task.cancel()
+        else:
+            self._streaming = True
+            self._timekeeper.begin(self, STREAM_SECONDS_MAX)
 
     async def _give_up(self) -> None:
         why, said = "out_of_time", problem(504)

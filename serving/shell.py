@@ -22,7 +22,7 @@ from serving.access.gatekeeper import Gatekeeper, Refusal, is_loopback
 from serving.admission import Lane, Room
 from serving.api.problems import problem
 from serving.drain import Drain
-from serving.exchange import HEADERS, Exchange
+from serving.exchange import HEADERS, Exchange, Timekeeper
 from serving.metrics import Page, Sample
 from serving.ways import BODY_BYTES_MAX, LaneName, Way, Ways
 
@@ -100,6 +100,7 @@ class Shell:
         self._drain = drain or Drain()
         self._write = write
         self._room = Room(BODIES_BYTES_MAX)
+        self._timekeeper = Timekeeper()
         self._page = page or Page()
         self._page.add(self._samples)
         self._one_page = CapacityLimiter(1)
@@ -166,7 +167,7 @@ class Shell:
             if unfit is not None:
                 await exchange.answer(*unfit)
                 return
-        exchange.begin_timer(way.seconds_max)
+        exchange.begin_timer(self._timekeeper, way.seconds_max)
         if not may_bring and length is None:
             await self._admitted(exchange, way, scope, receive)
             return
