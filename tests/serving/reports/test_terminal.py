@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -122,7 +123,9 @@ def test_a_snapshot_is_shown_with_its_members_and_its_key(trained: LittleProgram
     assert f"Kept in {trained.snapshot.path}" in page
 
 
-def scored(trained: LittleProgramme, bands: list[str], probabilities: list[float]) -> Scored:
+def scored(
+    trained: LittleProgramme, folder: Path, bands: list[str], probabilities: list[float]
+) -> Scored:
     members = pd.DataFrame(
         {
             "member_id": [f"{AWKWARD}{number}" for number in range(len(bands))],
@@ -131,15 +134,19 @@ def scored(trained: LittleProgramme, bands: list[str], probabilities: list[float
             "churn_probability": probabilities,
             "churn_percentile": 50,
             "value_cents": [100_000.0 * (number + 1) for number in range(len(bands))],
+            "next_order_horizon_days": np.nan,
+            "next_order_expected_on": None,
         }
     )
-    return Scored(Path("[scores].parquet"), AS_OF, trained.programme, members)
+    members.to_parquet(folder / "[scores].parquet")
+    return Scored(folder / "[scores].parquet", AS_OF, trained.programme)
 
 
 def test_scores_are_summed_by_band_and_the_most_valuable_at_risk_are_named(
-    trained: LittleProgramme,
+    trained: LittleProgramme, tmp_path: Path
 ) -> None:
-    page = shown(terminal.show_scores, scored(trained, ["high", "high", "low"], [0.7, 0.9, 0.1]))
+    made = scored(trained, tmp_path, ["high", "high", "low"], [0.7, 0.9, 0.1])
+    page = shown(terminal.show_scores, made)
 
     (high,) = (line for line in page.splitlines() if "│ high" in line)
     assert [cell.strip() for cell in high.split("│")[1:-1]] == [
@@ -151,11 +158,11 @@ def test_scores_are_summed_by_band_and_the_most_valuable_at_risk_are_named(
     ]
     assert page.index(f"{AWKWARD}1") < page.index(f"{AWKWARD}0")
     assert f"{AWKWARD}2" not in page
-    assert "All of them: [scores].parquet" in page
+    assert f"All of them: {made.path}" in page
 
 
-def test_where_nobody_is_at_risk_nobody_is_named(trained: LittleProgramme) -> None:
-    page = shown(terminal.show_scores, scored(trained, ["low"], [0.1]))
+def test_where_nobody_is_at_risk_nobody_is_named(trained: LittleProgramme, tmp_path: Path) -> None:
+    page = shown(terminal.show_scores, scored(trained, tmp_path, ["low"], [0.1]))
 
     assert "at risk" not in page
     assert "1 members scored" in page
