@@ -88,6 +88,9 @@ async def _opened(port: int, requests: Sequence[bytes], per_second: float, secon
     start = time.perf_counter()
 
     async def ask(number: int, due: float) -> None:
+        # A server hangs up on whoever is silent for seconds.
+        while idle and idle[-1][0].at_eof():
+            idle.pop()[1].close()
         line = idle.pop() if idle else await _connect(port)
         status, keep = await _exchange(line, requests[number % len(requests)])
         _note(told, status, time.perf_counter() - due, start)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from programme.database import StorageFailed
+from programme.database import Busy, StorageFailed
 from programme.errors import InputRefused
 from programme.settings import Settings
 from serving import logs, metrics
@@ -43,6 +43,9 @@ PATH = "/v1/scores"
 MEMBERS_INLINE, EXPLAINED_INLINE = 100, 20
 # Scoring keeps a core busy; waiting for a database does not.
 THREADS, WAITING_THREADS = 2, 4
+# Requests that one thread may have, the one in work included; whoever comes beyond is told so at
+# once, rather than given up after seconds of waiting.
+PER_THREAD, WAITING_PER_THREAD = 2, 16
 _FEATURE_BYTES = 8 * len(NUMBERS)
 
 
@@ -61,6 +64,7 @@ class ScoresDesk:
         self._lock = threading.Lock()
         self._reader: Reader | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._in_threads = 0  # the event loop's thread alone counts
         self._speakers: dict[tuple[str, str], Speaker] = {}
 
     @property
@@ -99,8 +103,7 @@ class ScoresDesk:
         reasons = asked.drivers and ("churn" in asked.parts or "value" in asked.parts)
         most = EXPLAINED_INLINE if reasons else MEMBERS_INLINE
         if self.reader.waits or len(asked.member_ids) > most:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._pool(), self._body, loaded, asked, spoken)
+            body = await self._beside(loaded, asked, spoken)
         else:
             body = self._body(loaded, asked, spoken)
         return Response(body, headers={"Content-Language": spoken}, media_type="application/json")
@@ -129,6 +132,26 @@ class ScoresDesk:
         if found is None:
             found = self._speakers[(spoken, currency)] = Speaker(spoken, currency)
         return found
+
+    async def _beside(self, loaded: Loaded, asked: ScoresRequest, spoken: str) -> bytes:
+        """Answer in a thread, if one will soon be free; a place is free when its work has ended."""
+        waits = self.reader.waits
+        most = WAITING_THREADS * WAITING_PER_THREAD if waits else THREADS * PER_THREAD
+        if self._in_threads >= most:
+            raise Busy(
+                "As many long requests are in work as can be answered in time. Nothing was done. "
+                "Try again in a few seconds, or ask for fewer members at a time."
+            )
+        self._in_threads += 1
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._pool(), self._body, loaded, asked, spoken)
+        work.add_done_callback(self._left)
+        return await asyncio.shield(work)
+
+    def _left(self, work: asyncio.Future[bytes]) -> None:
+        self._in_threads -= 1
+        if not work.cancelled():
+            work.exception()  # whoever stopped waiting for it has been answered already
 
     def _body(self, loaded: Loaded, asked: ScoresRequest, spoken: str) -> bytes:
         members = self._members(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,10 +14,16 @@ import numpy as np
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from programme.database import Database, StorageFailed
+from programme.database import Busy, Database, StorageFailed
 from programme.settings import Settings
 from serving.api.schemas import ScoresAnswer, ScoresRequest
-from serving.api.scores import EXPLAINED_INLINE, ScoresDesk, read_request
+from serving.api.scores import (
+    EXPLAINED_INLINE,
+    PER_THREAD,
+    THREADS,
+    ScoresDesk,
+    read_request,
+)
 from serving.live import Live
 from serving.online.publish import publish
 from serving.online.store import NUMBERS, OnlineStore
@@ -119,6 +126,32 @@ def test_few_are_answered_on_the_loop_and_many_in_a_thread_alike(
     monkeypatch.setattr("serving.api.scores.EXPLAINED_INLINE", 0)
     assert ask(desk, few) == inline
     assert desk._threads is not None
+
+
+def test_more_long_requests_than_can_be_answered_in_time_are_told_so_at_once(
+    desk: ScoresDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ScoresRequest(member_ids=MEMBERS)
+    go_on = threading.Event()
+    read = desk.reader.read
+
+    def slowly(member_ids: list[str], *, whole: bool) -> Any:
+        go_on.wait(30)
+        return read(member_ids, whole=whole)
+
+    monkeypatch.setattr(desk.reader, "read", slowly)
+
+    async def crowd() -> list[Any]:
+        tasks = [asyncio.create_task(desk.respond(asked)) for _ in range(7)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        go_on.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    told = asyncio.run(crowd())
+
+    assert sum(isinstance(one, Busy) for one in told) == 3
+    assert sum(getattr(one, "status_code", 0) == 200 for one in told) == THREADS * PER_THREAD
+    assert len(ask(desk, MEMBERS)["scores"]) == len(MEMBERS)
 
 
 def test_a_member_asked_for_twice_is_answered_twice(desk: ScoresDesk) -> None:
