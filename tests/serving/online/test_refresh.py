@@ -161,10 +161,13 @@ def test_a_flush_and_a_batch_in_between_count_nothing_twice(home: HotHome, tmp_p
         home.take([line("m001", "five")], NOW + timedelta(minutes=3))
         home.drain(worker, NOW + timedelta(minutes=3))
         who = tmp_path / "who.csv"
-        who.write_text("source,key,member\ntill,m001,m-one\ntill,m002,m-one\n")
+        who.write_text(
+            "source,key,member,at\ntill,m001,m-one,2024-09-02 10:00\n"
+            "till,m002,m-one,2024-09-02 10:00\napp,m002,m-one,2024-09-02 10:00\n"
+        )
         mapping = {
             "source": "crm",
-            "identities": {"source": "source", "source_key": "key", "member": "member"},
+            "identities": {"key": "key", "member": "member", "system": "source", "known_at": "at"},
         }
         ingest(Export([who], Mapping.model_validate(mapping)), home.settings, NOW)
         worker.follow()
