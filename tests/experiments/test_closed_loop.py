@@ -180,10 +180,15 @@ def test_a_world_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_in_the_given_world_the_sixth_cycle_is_close_to_the_oracle() -> None:
-    # The other two worlds do not come so close: the experiment's README has their figures.
-    found = one_seed(read(WORLDS / "given.toml"), 201)
+@pytest.mark.parametrize(
+    # In the tired world more are reached than the 2 % that are asked for: README.
+    ("name", "dogs"), [("given", 0.02), ("thrifty", 0.02), ("weary", 0.06)],
+)  # fmt: skip
+def test_the_sixth_cycle_is_close_to_the_oracle_and_risk_first_is_not(
+    name: str, dogs: float
+) -> None:
+    found = one_seed(read(WORLDS / f"{name}.toml"), 501)
 
-    assert found["decided_same_day"][-1] > 0.8
-    assert found["risk first"][-1] < 0.6 < found["decided"][-1]
-    assert found["sleeping_dogs_last"] < 0.05
+    assert found["decided_same_day"][-1] > 0.88
+    assert found["risk first"][-1] < 0.5
+    assert found["sleeping_dogs_last"] < dogs
