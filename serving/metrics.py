@@ -245,9 +245,9 @@ def fell_back(why: str, members: int = 1) -> None:
     _fallbacks.add(why, times=members)
 
 
-def replayed(route: str) -> None:
-    """Count a write that came again and changed nothing."""
-    _replays.add(route)
+def replayed(route: str, rows: int = 1) -> None:
+    """Count rows that came again and changed nothing."""
+    _replays.add(route, times=rows)
 
 
 def line_lost(lines: int = 1) -> None:

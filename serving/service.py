@@ -29,7 +29,7 @@ from serving.metrics import Page
 from serving.online.store import NUMBERS
 from serving.points import PointsDesk
 from serving.shell import Shell
-from serving.supervisor import Supervisor
+from serving.supervisor import Supervisor, end_with_parent, tell_children
 
 LOOPBACK, PORT = "127.0.0.1", 3000
 # The shell gives up earlier; this is BentoML's own limit on what is BentoML's.
@@ -109,6 +109,8 @@ class MemberIntelligence:
 
     def __init__(self) -> None:
         settings = Settings.load().model_copy(update={"threads": 1})
+        if _is_worker():
+            end_with_parent(within_seconds=DRAIN_SECONDS_MAX)
         GATEKEEPER.start(settings)
         LIVE.start(settings, on_loaded=settle)
         DRAIN.take_over(settings.drain_notice_seconds)
@@ -128,6 +130,7 @@ class MemberIntelligence:
     def before_workers_start() -> None:
         """In the parent, before a socket exists: refuse an open bind, start the refresh worker."""
         stay_silent()
+        tell_children()
         logs.begin_logging(sys.stdout.write)
         settings = Settings.load()
         host = _asked_host()
@@ -143,6 +146,7 @@ class MemberIntelligence:
         """End the threads that look for champions and keys; give back connections."""
         LIVE.stop()
         GATEKEEPER.stop()
+        API.state.scores.close()
         DESK.close()
         for lines in _log:
             lines.close()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 30.0
 WELL_SECONDS = 60.0
 STOP_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.2
+# No setting of ours, and so without its prefix: the process whose children end with it.
+_PARENT = "MEMBER_INTELLIGENCE_PARENT"
 
 # Told in the child before it becomes the command: end when the parent does, however that ends.
 _WITH_PARENT = """
@@ -105,3 +108,32 @@ class Supervisor:
 
     def _name(self) -> str:
         return " ".join(self._command[1:5])
+
+
+def tell_children() -> None:
+    """Let processes that this one starts know whose children they are; see `end_with_parent`."""
+    os.environ[_PARENT] = str(os.getpid())
+
+
+def end_with_parent(within_seconds: float = STOP_SECONDS_MAX) -> None:
+    """End this process soon after the parent that told it so, however that ended.
+
+    A worker of BentoML's outlives a parent that was killed, and keeps the port.
+
+    Parameters
+    ----------
+    within_seconds : it is asked to end first, as by SIGTERM, and made to after so long
+    """
+    parent = os.environ.get(_PARENT)
+    if parent is None:
+        return
+
+    def look() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(_LOOK_SECONDS)
+        logger.warning("the parent is gone; this process ends too")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(within_seconds)
+        os._exit(1)
+
+    threading.Thread(target=look, name="parent", daemon=True).start()

@@ -13,6 +13,7 @@ from features.contracts import EVENT_KINDS, MEMBER_KEY_LENGTH_MAX
 from loyalty.idempotency import Answer
 from loyalty.postings import digest
 from programme.calendar import coming_midnight, local_midnight
+from serving import metrics
 from serving.api.intake_schemas import (
     EventsIntake,
     IntakeAnswer,
@@ -68,7 +69,9 @@ def create_routes(
         fingerprint = "" if key is None else digest(body.model_dump(mode="json"))
 
         def answer(found: Sequence[Accepted]) -> Answer:
-            return 202, _answer(found, refused).model_dump_json()
+            made = _answer(found, refused)
+            metrics.replayed(f"/v1/{route}", made.known)
+            return 202, made.model_dump_json()
 
         delivery = Delivery(good, answer, f"intake {route}", key, fingerprint)
         status, content = await together.take(delivery)

@@ -430,6 +430,8 @@ def test_the_refresh_worker_runs_beside_the_service_and_ends_with_it(
         (first,) = service_.refreshers()
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: service_.refreshers() not in ([first], []))
-        (second,) = service_.refreshers()
+        (second,), (answering,) = service_.refreshers(), service_.workers()
         service_.process.kill()  # no chance to say goodbye
         wait_for(lambda: not runs(second))
+        # BentoML's own worker would live on, and hold the port.
+        wait_for(lambda: not runs(answering))
