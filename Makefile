@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-serving bench-models bench-uplift bench-allocation bench-scale closed-loop notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-serving bench-models bench-uplift bench-allocation bench-scale closed-loop client notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench-scale: setup ## Time training and its memory on made-up programmes (MEMBER
 
 closed-loop: setup ## Run six campaigns in a world whose effects are known (WORLDS="a.toml b.toml" SEEDS=2)
 	$(BIN)/python -m experiments.closed_loop $(if $(WORLDS),--world $(WORLDS)) $(if $(SEEDS),--seeds $(SEEDS))
+
+client: setup ## Write docs/client/perennial_client.py anew from the description of the API
+	$(BIN)/python docs/client/generate.py
 
 notebooks: setup ## Run each notebook from top to bottom; the results land in var/notebooks
 	@test -f "$(PERENNIAL_HOME)/perennial.toml" || $(MAKE) demo SERVE=0
