@@ -22,14 +22,16 @@ from features import engine, rollups
 from features.clock import clock_of
 from features.lake import Lake, Manifest
 
-FORMAT = 1
+FORMAT = 2
 # Who is named in each table, and how.
 NAMED = {
     "purchases": "source_key", "events": "source_key", "contacts": "member_id",
     "points": "member_id", "identities": "source_key",
 }  # fmt: skip
-# Rows stand in groups that are read whole: small ones, for few members at a time.
-_ROW_GROUP = 8_192
+# Rows stand in groups that are read whole: the smallest there are, for few members at a time.
+_ROW_GROUP = 2_048
+# Rollups of purchases, whose rows bear the number of a key.
+_NUMBERED = (rollups.ORDER_DAYS, rollups.CATEGORY_DAYS, rollups.BRAND_DAYS)
 # Batches after which rows of one member lie in too many places.
 BATCHES_MAX = 400
 
@@ -49,6 +51,7 @@ class History:
     path: Path
     timezone: str
     version: int = -1
+    _last_key: int | None = None
 
     def follow(self, manifest: Manifest, tell: Callable[[str], None] = lambda _: None) -> bool:
         """Hold what a version of the lake holds; return whether anything changed."""
@@ -101,12 +104,33 @@ class History:
             found.setdefault(str(key), set()).add(str(name))
         return found
 
+    def components_holding(self, table: str, keys: Collection[str]) -> set[int]:
+        """Return the components whose stored rows have some of these keys; see `holders_of`."""
+        found = self._rows(
+            f"""select distinct component from (select unnest(?) as key)
+            join history.held_{table} h on h.digest = hash(key)""",
+            [*keys],
+        )
+        return {int(row[0]) for row in found}
+
     def rows_sql(self, table: str, components: Collection[int]) -> str:
         """Return a SELECT of the stored rows of some components."""
         listed = ", ".join(map(str, sorted(components))) or "-1"
         return (
             f"select * exclude (component) from history.rows_{table} where component in ({listed})"
         )
+
+    def rollup_sql(self, rollup: str, components: Collection[int]) -> str:
+        """Return a SELECT of the rows that some components have in a rollup, or of their keys."""
+        listed = ", ".join(map(str, sorted(components))) or "-1"
+        return f"select * exclude (component) from history.{rollup} where component in ({listed})"
+
+    def last_key(self) -> int:
+        """Return the highest number of a key."""
+        if self._last_key is None:
+            highest = "select coalesce(max(key_no), 0) from history.keys"
+            self._last_key = int(self.connection.execute(highest).fetchall()[0][0])
+        return self._last_key
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +179,7 @@ class History:
             self.connection.execute("rollback")
             raise
         self.version = self._read_version()
+        self._last_key = None
 
     def _build(self, manifest: Manifest) -> None:
         run = self.connection.execute
@@ -173,6 +198,8 @@ class History:
             run(f"create table history.rows_{table} as {rows} order by component")
         for table, held in self._held_sql(manifest).items():
             run(f"create table history.held_{table} as {held} order by digest")
+        for rollup, rows in self._rollups_sql(manifest).items():
+            run(f"create table history.{rollup} as {rows} order by component")
         run(
             "create table history.meta as select ? as format, ? as timezone, "
             "? as lake_version, 0 as batches",
@@ -220,6 +247,9 @@ class History:
                 run(f"insert into history.rows_{table} {rows} order by component")
         for table, held in self._held_sql(newer).items():
             run(f"insert into history.held_{table} {held} order by digest")
+        for rollup, rows in self._rollups_sql(newer).items():
+            if self.lake.paths(rollup, newer):
+                run(f"insert into history.{rollup} {rows} order by component")
         run(
             "update history.meta set lake_version = ?, batches = batches + ?",
             [manifest.lake_version, len(newer.batches)],
@@ -237,6 +267,23 @@ class History:
             from ({self.lake.rows_sql(table, manifest)}) r
             join history.names n on n.name = r.source_key"""
             for table, key in keys.items()
+        }
+
+    def _rollups_sql(self, manifest: Manifest) -> dict[str, str]:
+        """Return SELECTs of rollups and the component of each row; the keys come first."""
+
+        def rows(rollup: str, joined: str) -> str:
+            return f"""select o.component, r.*
+                from ({rollups.rows_sql(self.lake, rollup, manifest)}) r join {joined}"""
+
+        named = "history.names o on o.name = r.source_key"
+        return {
+            rollups.KEYS: rows(rollups.KEYS, named),
+            **{
+                rollup: rows(rollup, "history.keys o on o.key_no = r.key_no")
+                for rollup in _NUMBERED
+            },
+            rollups.EVENT_DAYS: rows(rollups.EVENT_DAYS, named),
         }
 
     def _spans(self, manifest: Manifest) -> None:

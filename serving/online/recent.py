@@ -17,12 +17,15 @@ import pyarrow as pa
 from features import contracts, engine, rollups, versions
 from features.clock import Clock, clock_of
 from features.lake import Lake, Manifest
-from features.rollups import BRAND_DAYS, CATEGORY_DAYS, EVENT_DAYS, KEYS, ORDER_DAYS, SHAPES
+from features.rollups import BRAND_DAYS, CATEGORY_DAYS, EVENT_DAYS, KEYS, ORDER_DAYS
 from features.sources.staging import contract_columns
 from programme.calendar import coming_midnight, local_midnight
 from serving.online.history import NAMED, History
 
 TABLE_OF_KIND = {"purchase": "purchases", "event": "events"}
+# Of rows whose keys are all new there are no versions to judge.
+_NEW = f"""select * exclude (file, line, raw, problem), cast({versions.NEW} as tinyint) as sign
+    from fresh_rows where problem is null"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,12 @@ class Recent:
     timezone: str
 
     def gather(
-        self, components: Collection[int], rows: Sequence[Waiting], now: datetime
+        self,
+        components: Collection[int],
+        rows: Sequence[Waiting],
+        now: datetime,
+        *,
+        lines: bool = True,
     ) -> HotLake:
         """Make the tables of a lake that holds some components and these rows of the inbox.
 
@@ -91,21 +99,32 @@ class Recent:
         ----------
         components : of the history
         rows : every row of the inbox above the history's position, of their names
+        lines : whether stored lines are wanted too, and not their rollups alone, which cost a
+            fraction of them
         """
-        for table in NAMED:
-            stored = self.history.rows_sql(table, components)
-            self._table(f"hot_{table}", stored)
+        for table in set(NAMED) - set(TABLE_OF_KIND.values()):
+            self._table(f"hot_{table}", self.history.rows_sql(table, components))
         for table in TABLE_OF_KIND.values():
             fresh = [row for row in rows if row.table == table]
+            stored = self.history.rows_sql(table, components)
+            self._table("fresh_" + table, f"{stored} limit 0")
             if fresh:
                 self._accept(contracts.TABLES[table], fresh, now)
-        self._roll_up()
+        self._roll_up(components)
+        stored = self.history.rows_sql("purchases", components)
+        self._table(
+            "hot_purchases",
+            f"{stored} union all by name from fresh_purchases" if lines else "from fresh_purchases",
+        )
         joined = self._ask("select exists (select 1 from hot_identities)")
         return HotLake(self.history.path.parent, identities=bool(joined))
 
     def clock(self, table: str) -> Clock:
         """Return the wall clock for the rows at hand of a table."""
-        return clock_of(self.connection, self.timezone, f"select * from hot_{table}")
+        return self._clock(f"hot_{table}")
+
+    def _clock(self, name: str) -> Clock:
+        return clock_of(self.connection, self.timezone, f"select * from {name}")
 
     def _accept(self, table: contracts.Table, rows: Sequence[Waiting], now: datetime) -> None:
         """Add rows of the inbox to the stored ones, as an ingest would."""
@@ -119,22 +138,37 @@ class Recent:
                 cast(null as varchar) as raw from inbox_rows)"""
         self._table("fresh_rows", checked)
         self.connection.unregister("inbox_rows")
-        fresh, stored = "select * from fresh_rows", f"select * from hot_{table.name}"
-        versions.judge_repeated(self.connection, table, fresh, stored)
-        accepted = versions.accepted_sql(table, fresh)
-        self._table("accepted_rows", accepted)
-        self.connection.execute(f"insert into hot_{table.name} by name select * from accepted_rows")
+        fresh, accepted = "select * from fresh_rows", _NEW
+        holders = self.history.components_holding(table.name, {row.held_by for row in rows})
+        if holders or len({row.key for row in rows}) < len(rows):
+            stored = self.history.rows_sql(table.name, holders)
+            versions.judge_repeated(self.connection, table, fresh, stored)
+            accepted = versions.accepted_sql(table, fresh)
+        self.connection.execute(f"insert into fresh_{table.name} by name {accepted}")
 
-    def _roll_up(self) -> None:
-        """Make the rollups of the rows at hand, from their first to their last."""
-        lines = "select * from hot_purchases"
-        self._table(f"hot_{KEYS}", """select source, source_key,
-            cast(row_number() over (order by source, source_key) as integer) as key_no
-            from (select distinct source, source_key from hot_purchases)""")  # fmt: skip
-        clock = self.clock("purchases")
+    def _roll_up(self, components: Collection[int]) -> None:
+        """Make the rollups: those that are stored, and what the rows of the inbox add to them.
+
+        It is what `RollupWriter` would write if the rows were a batch of their own.
+        """
+        for rollup in (KEYS, *rollups.ROLLUPS):
+            self._table(f"hot_{rollup}", self.history.rollup_sql(rollup, components))
+        if self._ask("select exists (from fresh_purchases)"):
+            self._roll_up_lines()
+        if self._ask("select exists (from fresh_events)"):
+            events = "select * from fresh_events"
+            days = rollups.event_days_sql(events, self._clock("fresh_events"))
+            self._insert(f"hot_{EVENT_DAYS}", days)
+
+    def _roll_up_lines(self) -> None:
+        last = self.history.last_key()
+        self._insert(f"hot_{KEYS}", f"""select source, source_key,
+            cast({last} + row_number() over (order by source, source_key) as integer) as key_no
+            from (select source, source_key from fresh_purchases where source_key is not null
+                except select source, source_key from hot_{KEYS})""")  # fmt: skip
+        clock = self._clock("fresh_purchases")
         self._table("keys_at_hand", f"select source_key, key_no from hot_{KEYS} limit 0")
-        self._table(f"hot_{ORDER_DAYS}", f"{rollups.order_days_sql(lines, clock)} limit 0")
-        placed = rollups.placed_sql(lines, "product_spans", clock)
+        placed = rollups.placed_sql("select * from fresh_purchases", "product_spans", clock)
         self._table("placed", f"{placed} limit 0")
         for (source,) in self.connection.execute(
             f"select distinct source from hot_{KEYS} order by source"
@@ -143,22 +177,22 @@ class Recent:
             self._table(
                 "keys_at_hand", f"select source_key, key_no from hot_{KEYS} where {of_source}"
             )
-            own = f"select * from hot_purchases where {of_source}"
+            own = f"select * from fresh_purchases where {of_source}"
             self._insert(f"hot_{ORDER_DAYS}", rollups.order_days_sql(own, clock))
             self._insert("placed", rollups.placed_sql(own, "product_spans", clock))
         moved = bool(self._ask("select exists (from placed where until_on is not null)"))
         self._table("fresh_days", rollups.by_product_sql(CATEGORY_DAYS, products_move=moved))
-        nothing = engine.parquet([], SHAPES[CATEGORY_DAYS])
-        self._table(f"hot_{CATEGORY_DAYS}", rollups.days_sql("fresh_days", nothing))
-        self._table(f"hot_{BRAND_DAYS}", rollups.by_product_sql(BRAND_DAYS, products_move=moved))
-        events = "select * from hot_events"
-        self._table(f"hot_{EVENT_DAYS}", rollups.event_days_sql(events, self.clock("events")))
+        self._table(
+            "added_days", rollups.days_sql("fresh_days", f"select * from hot_{CATEGORY_DAYS}")
+        )
+        self._insert(f"hot_{CATEGORY_DAYS}", "select * from added_days")
+        self._insert(f"hot_{BRAND_DAYS}", rollups.by_product_sql(BRAND_DAYS, products_move=moved))
 
     def _table(self, name: str, sql: str) -> None:
         self.connection.execute(f"create or replace temp table {name} as {sql}")
 
     def _insert(self, name: str, sql: str) -> None:
-        self.connection.execute(f"insert into {name} {sql}")
+        self.connection.execute(f"insert into {name} by name {sql}")
 
     def _ask(self, sql: str) -> Any:
         return self.connection.execute(sql).fetchall()[0][0]

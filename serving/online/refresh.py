@@ -287,7 +287,7 @@ class Refresher:
         setting, as_of, zone = self.setting, self.as_of(now), self.programme.timezone
         groups = self.relations.groups(names)
         rows = self._rows_of(sorted(groups.names), last)
-        hot = self.recent.gather(groups.components, rows, now)
+        hot = self.recent.gather(groups.components, rows, now, lines=scored)
         frozen = _Prepared(**vars(setting.reference))
         table.prepare(self.connection, hot, Manifest(), as_of, zone, frozen=frozen)
         table.compute(self.connection)
