@@ -6,7 +6,6 @@ waits for features. What is written is a function of the history and of the memb
 inbox, so whoever does it again, after a kill or beside another worker, writes the same.
 """
 
-import json
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import pandas as pd
 from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from features import table
+from features import few, table
 from features.lake import Lake, Manifest
 from features.reference import Reference
 from features.snapshot import Snapshot
@@ -290,9 +289,7 @@ class Refresher:
         hot = self.recent.gather(groups.components, rows, now, lines=scored)
         frozen = _Prepared(**vars(setting.reference))
         table.prepare(self.connection, hot, Manifest(), as_of, zone, frozen=frozen)
-        table.compute(self.connection)
-        sql = table.select_sql(self.programme.active_days, frozen.tables)
-        frame = self.connection.execute(sql).df().set_index("member_id")
+        frame = few.read(self.connection, self.programme.active_days, frozen.tables)
         seqs = groups.last_of([(row.source_key, row.seq) for row in rows], self.position)
         known = groups.latest_of([(row.source_key, row.accepted_at) for row in rows])
         ids = [str(one) for one in frame.index]
@@ -317,6 +314,8 @@ class Refresher:
         standing = {}
         if setting.standing is not None:
             standing = setting.standing.of_members(frame, as_of)
+        population = frame["population"].to_numpy(dtype=object)
+        least, snapshot = setting.snapshot.data_as_of, setting.snapshot.path.name
         made = []
         for row, (member_id, texts) in enumerate(zip(frame.index, texts_of(frame), strict=True)):
             name, seq = str(member_id), seqs(str(member_id))
@@ -324,14 +323,14 @@ class Refresher:
                 StoredMember(
                     member_id=name,
                     as_of=as_of,
-                    data_as_of=known(name, setting.snapshot.data_as_of),
-                    population=frame["population"].iloc[row],
+                    data_as_of=known(name, least),
+                    population=population[row],
                     features=numbers[row],
                     texts=texts,
                     scores=scores[row] or dict(_UNSAID),
                     traits=churn_traits(setting.champions, float(probability[row]))
                     | standing.get(name, {"stage": None, "segments": {}}),
-                    snapshot=setting.snapshot.path.name,
+                    snapshot=snapshot,
                     updated_at=now,
                     seq=seq,
                     scores_seq=seq if scores[row] is not None else -1,
@@ -359,7 +358,10 @@ class Refresher:
             whole = _completed(member, old, self._publication_no)
             written.append(whole)
             moved.append((member.member_id, old.traits if old else None, whole.traits))
-        self.store.write(connection, written)
+        stand = {name: old.scores_text for name, old in before.items()}
+        unsaid = {one.member_id for one in made.members if one.scores_seq < 0}
+        kept = {name: stand[name] for name in unsaid & set(stand) if before[name].readable}
+        self.store.write(connection, written, kept)
         for name in made.gone:
             old = before.get(name)
             if old is not None and old.seq <= made.seqs[name]:
@@ -388,7 +390,10 @@ class _Made:
 
 
 def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> StoredMember:
-    """Return a member with what this step did not make: her cluster, her tags, her scores."""
+    """Return a member with what this step did not make: her cluster, her tags.
+
+    The text of scores that stand goes back into the store as it is: see `_write`.
+    """
     kept = old.traits if old is not None and old.readable else nothing()
     traits = dict(member.traits)
     traits["segments"] = {**(kept.get("segments") or {}), **traits["segments"]}
@@ -400,6 +405,5 @@ def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> S
     if old is None or not old.readable:
         return replace(member, traits=traits, scores_seq=-1, publication_no=publication_no)
     return replace(
-        member, traits=traits, scores=json.loads(old.scores_text), scores_seq=old.scores_seq,
-        publication_no=old.publication_no,
+        member, traits=traits, scores_seq=old.scores_seq, publication_no=old.publication_no,
     )  # fmt: skip

@@ -125,13 +125,23 @@ class OnlineStore:
                     found[row.member_id] = _stored(row)
         return found
 
-    def write(self, connection: Connection, members: Iterable[StoredMember]) -> None:
+    def write(
+        self,
+        connection: Connection,
+        members: Iterable[StoredMember],
+        scores: Mapping[str, str] | None = None,
+    ) -> None:
         """Write members whole, within the transaction that is open.
 
         A row that knows more, of the inbox or of the day, is left as it is: whoever comes late
         with an older state changes nothing.
+
+        Parameters
+        ----------
+        scores : by member_id, text that stands for a member's `scores`, as `kept` returned it
         """
-        rows = [self._row(member) for member in members]
+        texts = scores or {}
+        rows = [self._row(member, texts.get(member.member_id)) for member in members]
         if not rows:
             return
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -179,7 +189,7 @@ class OnlineStore:
             json.loads(row.percentiles), row.members, row.published_at,
         )  # fmt: skip
 
-    def _row(self, member: StoredMember) -> dict[str, Any]:
+    def _row(self, member: StoredMember, scores: str | None) -> dict[str, Any]:
         return {
             "member_id": member.member_id,
             "as_of": member.as_of,
@@ -188,7 +198,7 @@ class OnlineStore:
             "feature_set": self.feature_set,
             "features": member.features.astype(_DOUBLES).tobytes(),
             "texts": _json(member.texts),
-            "scores": _json(member.scores),
+            "scores": _json(member.scores) if scores is None else scores,
             "traits": _json(member.traits),
             "seq": member.seq,
             "snapshot": member.snapshot,
