@@ -24,7 +24,6 @@ from programme.errors import InputRefused
 from programme.files import sha256_of, single_writer, sync_file, sync_folder, write_json
 from programme.settings import Programme, Settings
 from training.champions import Champions
-from training.population import Look
 from training.views import MEMBERS_PER_PART, SnapshotView, parts
 
 INSTANT = pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
@@ -154,11 +153,8 @@ class _Run:
         if begun is None or begun["about"] != about or begun["size"] != size:
             shutil.rmtree(folder, ignore_errors=True)
             progress("asking the champions about everybody")
-            seen = Look.of([champions.look(view) for view in views])
-            begun = {
-                "about": about, "size": size, "thresholds": seen.thresholds(),
-                "members": len(seen.churn_raw),
-            }  # fmt: skip
+            thresholds, n_members = champions.all_thresholds(views)
+            begun = {"about": about, "size": size, "thresholds": thresholds, "members": n_members}
             write_json(folder / MANIFEST, begun)
         return cls(folder, champions, views, about, begun["thresholds"], begun["members"], progress)
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import logit
 
 from programme.errors import NotReady
 from serving.online.store import NUMBERS
 from training.explain import FACT_COLUMNS, Explainer, Explanation
 from training.models.inputs import Numbers
+from training.percentiles import placed
 from training.scores import CONTRIBUTION_DECIMALS, RISK_BANDS, RiskBand, RiskBands
 
 if TYPE_CHECKING:  # whoever has a loaded model has imported what loads it
@@ -23,7 +24,6 @@ if TYPE_CHECKING:  # whoever has a loaded model has imported what loads it
 
 Doubles = NDArray[np.float64]
 
-PERCENTILES = 100
 # Log-odds of a probability no closer to 0 or 1 than this.
 NEAREST = 1e-9
 _PLACE = {name: place for place, name in enumerate(NUMBERS)}
@@ -99,7 +99,7 @@ class ChurnScorer:
 
         Parameters
         ----------
-        marks : `Publication.percentiles["churn"]`, or `marks_of` a population's probabilities
+        marks : `Publication.percentiles["churn"]`, or `thresholds` of a population's probabilities
 
         Raises
         ------
@@ -153,7 +153,7 @@ class ChurnScorer:
 
     def percentiles(self, probability: Doubles) -> NDArray[np.int64]:
         """Return from 1 to 100 where probabilities stand among the members last published."""
-        return percentiles_by(self._marks, probability)
+        return placed(probability, self._marks)
 
     def band(self, probability: float) -> RiskBand:
         """Return the risk band of a probability."""
@@ -165,27 +165,6 @@ def unexplained(probability: float) -> Explanation:
     inside = min(max(probability, NEAREST), 1 - NEAREST)
     raw = round(float(logit(inside)), CONTRIBUTION_DECIMALS)
     return Explanation(raw, raw, ())
-
-
-def marks_of(scores: ArrayLike) -> Doubles:
-    """Return the 100 rising scores that part members in hundreds.
-
-    The p-th is the lowest score of which at least p per cent of the members, rounded up, are not
-    above, so `searchsorted(marks, scores, side="right")` equals `training.population.percentiles`
-    of the same scores, ties included.
-
-    Parameters
-    ----------
-    scores : array of shape (n,), n > 0, in any order
-    """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    return ordered[len(ordered) * np.arange(PERCENTILES) // PERCENTILES]
-
-
-def percentiles_by(marks: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
-    """Return where scores stand among those that `marks_of` was given, from 1 to 100."""
-    reached = np.searchsorted(np.asarray(marks), np.asarray(scores), side="right")
-    return np.maximum(reached, 1)
 
 
 def facts_of(
@@ -210,6 +189,6 @@ def _use_one_thread(model: Any) -> None:
 
 
 __all__ = [
-    "NUMBERS", "ChurnScorer", "Churned", "NotFromRow", "facts_of", "marks_of", "percentiles_by",
+    "NUMBERS", "ChurnScorer", "Churned", "NotFromRow", "facts_of",
     "unexplained",
 ]  # fmt: skip

@@ -165,7 +165,8 @@ def test_serving_starts_on_the_home_and_port_that_were_named(
 ) -> None:
     started: list[tuple[Settings, str, int]] = []
 
-    def start(settings: Settings, host: str, port: int) -> NoReturn:
+    def start(settings: Settings, host: str, port: int, *, no_worker: bool) -> NoReturn:
+        assert not no_worker
         started.append((settings, host, port))
         raise SystemExit(0)
 

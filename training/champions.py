@@ -18,12 +18,12 @@ from training import lookup, surrogate
 from training.bundle import columns_of, parts_of
 from training.explain import FACT_COLUMNS, Explanation, explain
 from training.lookup import RegisteredModel
+from training.percentiles import placed
 from training.population import (
     Look,
     Population,
     ProductLists,
     orders,
-    placed,
     product_lists,
 )
 from training.rows import MemberRows

@@ -30,6 +30,10 @@ SEED = 20170102
 TOLERANCE = 1e-9
 # Contributions are sums over hundreds of trees, taken in another order than the score itself.
 SUM_TOLERANCE = 1e-6
+_NOWHERE = (
+    "The model gives no finite score at any of its {} golden rows. Nothing was registered. Look at "
+    "what it learned from, then train again."
+)
 
 
 class GoldenMissed(PerennialError):
@@ -90,14 +94,15 @@ class Golden:
         if len(members) < MEMBERS_MIN:
             return None
         rows = _made_up(matrix(members, model.columns))
+        possible = _answered(model, calibration, rows)
+        if not possible.any():
+            raise InputRefused(_NOWHERE.format(len(rows)))
+        rows = rows[possible]
         raw, probability = _asked(model, calibration, model.columns, rows)
         # A curve over counts and times may have no answer where no member can be.
         sound = np.isfinite(raw) & np.isfinite(probability)
         if not sound.any():
-            raise InputRefused(
-                f"The model gives no finite score at any of its {len(rows)} golden rows. Nothing "
-                "was registered. Look at what it learned from, then train again."
-            )
+            raise InputRefused(_NOWHERE.format(len(rows)))
         return cls(tuple(model.columns), rows[sound], raw[sound], probability[sound])
 
     def check(self, model: Additive, calibration: Calibration) -> None:
@@ -213,6 +218,21 @@ def _asked(
         warnings.simplefilter("ignore", RuntimeWarning)
         raw = np.asarray(model.raw_score(pd.DataFrame(rows, columns=list(columns))), np.float64)
         return raw, np.asarray(calibration.apply(raw), np.float64)
+
+
+def _answered(model: Additive, calibration: Calibration, rows: Doubles) -> NDArray[np.bool_]:
+    """Tell which rows a model takes: one of purchase histories refuses those nobody can have."""
+
+    def takes(some: Doubles) -> bool:
+        try:
+            _asked(model, calibration, model.columns, some)
+        except InputRefused:
+            return False
+        return True
+
+    if takes(rows):
+        return np.ones(len(rows), dtype=bool)
+    return np.array([takes(rows[[row]]) for row in range(len(rows))])
 
 
 def _made_up(values: Doubles) -> Doubles:

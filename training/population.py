@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from programme.calendar import DAYS_PER_WEEK
 from training.models import replenishment
 from training.models.replenishment import DueLists
+from training.percentiles import thresholds
 from training.rows import MemberRows
 from training.scores import NextOrderScore, ProductScore
 from training.shelf import CONSIDERED, Shelf
@@ -179,31 +180,6 @@ class Look:
             "churn": thresholds(self.churn_probability),
             "value": thresholds(self.value_cents),
         }
-
-
-def thresholds(scores: NDArray[np.float64]) -> list[float]:
-    """Return 100 rising scores: at percentile p the p-th of them is reached, see `percentiles`."""
-    if not len(scores):
-        return []
-    return [float(one) for one in np.sort(scores)[(np.arange(100) * len(scores)) // 100]]
-
-
-def placed(scores: NDArray[np.float64], reached: Sequence[float]) -> NDArray[np.int64]:
-    """Return the percentile of each score against thresholds, 1 .. 100.
-
-    Of a score that the thresholds were made of it is what `percentiles` said. Where nobody was
-    ever scored there is nobody to compare with: 100, as for a member alone.
-    """
-    if not len(reached):
-        return np.full(len(scores), 100, dtype=np.int64)
-    found = np.searchsorted(np.asarray(reached), scores, side="right")
-    return np.maximum(1, found).astype(np.int64)
-
-
-def percentiles(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each score the share of scores not above it, in whole per cents from 1 to 100."""
-    not_above = np.searchsorted(np.sort(scores), scores, side="right")
-    return np.ceil(100 * not_above / max(len(scores), 1)).astype(np.int64)
 
 
 def product_lists(

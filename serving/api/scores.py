@@ -233,7 +233,8 @@ class ScoresDesk:
         drivers: bool,
     ) -> None:
         """Answer churn as the last refresh left it, its log-odds without reasons."""
-        from serving.hot import percentiles_by, unexplained
+        from serving.hot import unexplained
+        from training.percentiles import placed
 
         marks = loaded.publication.percentiles["churn"]
         name, horizon = loaded.version.name, loaded.programme.churn_horizon_days
@@ -241,7 +242,7 @@ class ScoresDesk:
             traits = row.traits
             probability = traits["churn_probability"]
             said[member_id]["churn"] = speaker.churn(
-                probability, int(percentiles_by(marks, probability)), row.population,
+                probability, int(placed(probability, marks)), row.population,
                 (name, traits["churn_version"], horizon), band=traits["risk_band"],
                 why=unexplained(probability) if drivers else None,
             )  # fmt: skip

@@ -15,7 +15,6 @@ from sqlalchemy import insert
 
 from programme.database import Database
 from programme.settings import PROGRAMME_FILE, Programme, Settings
-from serving.hot import marks_of
 from serving.online.store import NUMBERS, OnlineStore, StoredMember
 from serving.online.tables import PUBLICATIONS
 from training import registry
@@ -24,6 +23,7 @@ from training.golden import Golden
 from training.lookup import name_of
 from training.models.calibration import PlattCalibration
 from training.models.rules import ColumnRule
+from training.percentiles import thresholds
 from training.tracking import connect, experiment
 
 PROGRAMME = Programme(name="corner", timezone="Europe/Berlin", currency="EUR")
@@ -104,7 +104,7 @@ class SmallHome:
             )
             for number, row in enumerate(rows)
         ]  # fmt: skip
-        marks = marks_of(expected(0.0, rows)).tolist()
+        marks = thresholds(expected(0.0, rows))
         database.write(lambda connection: store.write(connection, written))
         database.write(
             lambda connection: connection.execute(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from programme.errors import InputRefused
-from serving.hot import ChurnScorer, NotFromRow, facts_of, marks_of, percentiles_by, unexplained
+from serving.hot import ChurnScorer, NotFromRow, facts_of, unexplained
 from serving.online.publish import texts_of
 from serving.online.store import NUMBERS
 from tests.little_programme import AS_OF, LittleProgramme
@@ -28,7 +28,7 @@ from training.models.classical import ClassicChurn
 from training.models.hazard import HazardChurn
 from training.models.inputs import Numbers, matrix
 from training.models.rules import ColumnRule
-from training.population import percentiles
+from training.percentiles import percentiles, placed, thresholds
 
 CALIBRATION = PlattCalibration(slope=1.3, intercept=-0.2)
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9]) | st.floats(0, 1), min_size=1)
@@ -122,7 +122,7 @@ def test_a_member_is_the_same_in_the_batch_the_store_and_a_reloaded_model(
     batch = champions.score(population, [str(one) for one in population.members])
     scorer = ChurnScorer.of(
         registry.load(trained.settings, trained.name("churn")),
-        marks_of(population.churn_probability).tolist(),
+        thresholds(population.churn_probability),
     )
 
     scored, why = scorer.score(rows), scorer.explain(rows, texts)
@@ -140,15 +140,15 @@ def test_a_member_is_the_same_in_the_batch_the_store_and_a_reloaded_model(
 
 
 @given(scores)
-def test_percentiles_by_marks_are_those_of_the_population(said: list[float]) -> None:
+def test_percentiles_by_thresholds_are_those_of_the_population(said: list[float]) -> None:
     one = np.array(said)
 
-    np.testing.assert_array_equal(percentiles_by(marks_of(one), one), percentiles(one))
+    np.testing.assert_array_equal(placed(one, thresholds(one)), percentiles(one))
 
 
 @given(scores, st.floats(-1, 2))
 def test_a_score_nobody_had_has_a_percentile_too(said: list[float], new: float) -> None:
-    assert 1 <= int(percentiles_by(marks_of(said), new)) <= 100
+    assert 1 <= int(placed(new, thresholds(np.array(said)))) <= 100
 
 
 def test_what_no_row_tells_is_refused_at_the_door(frame: pd.DataFrame) -> None:

@@ -16,12 +16,13 @@ from scipy.stats import spearmanr
 
 from programme.settings import Settings
 from serving import shadow
-from serving.hot import ChurnScorer, marks_of
+from serving.hot import ChurnScorer
 from serving.live import Live
 from serving.shadow import SHADOW_FILE, WAITING_MAX, Comparison, Shadow, is_sampled
 from tests.serving import small_home
 from tests.serving.small_home import CALIBRATION, NAME, SmallHome, bundle, expected, members, rule
 from tests.serving.test_live import wait_for
+from training.percentiles import thresholds
 
 BEGAN = datetime(2024, 9, 2, 8, tzinfo=UTC)
 IDS = [f"m{number:03d}" for number in range(small_home.N_MEMBERS)]
@@ -40,7 +41,7 @@ class Clock:
 def scorer(shift: float, version: int = 2) -> ChurnScorer:
     return ChurnScorer(
         NAME, version, horizon_days=28, columns=("recency_days",), model=rule(shift),
-        calibration=CALIBRATION, marks=marks_of(expected(0.0, members())).tolist(),
+        calibration=CALIBRATION, marks=thresholds(expected(0.0, members())),
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from training.models.recurrent import Recipe
 from training.models.rules import PastSpend
 from training.models.value_lstm import ValueLSTM
 from training.models.value_mean import ValueMean
-from training.population import Population, percentiles
+from training.percentiles import percentiles
+from training.population import Population
 from training.registry import RegisteredModel
 from training.rows import MemberRows
 from training.scores import RISK_BANDS, MemberScores, RiskBands

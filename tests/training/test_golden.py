@@ -131,6 +131,23 @@ def test_reasons_that_do_not_add_up_are_refused() -> None:
         golden().check(model, CALIBRATION)
 
 
+def test_rows_that_a_model_of_histories_refuses_are_left_out() -> None:
+    class Careful(ColumnRule):
+        def raw_score(self, features: pd.DataFrame) -> np.ndarray:
+            if (features["recency_days"] > 150).any():
+                raise InputRefused("1 purchase histories are impossible. Nothing was computed.")
+            return super().raw_score(features)
+
+    days = pd.DataFrame({"recency_days": [1.0, 5.0, 20.0, 60.0, 90.0, 140.0]})
+    model = Careful("recency_days", 1).fit(days, np.array([0, 0, 1, 0, 1, 1]))
+
+    made = golden(model)
+
+    made.check(model, CALIBRATION)
+    assert 0 < len(made.rows) < ROWS
+    assert not (made.rows > 150).any()
+
+
 def test_a_model_without_any_finite_score_is_not_registered() -> None:
     with pytest.raises(InputRefused, match="no finite score at any of its 70 golden rows"):
         Golden.of(drifted(rule(), float("nan")), CALIBRATION, members())

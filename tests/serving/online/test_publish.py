@@ -17,7 +17,7 @@ from serving.online.publish import is_due, publish, versions_of
 from serving.online.store import NUMBERS, OnlineStore
 from tests.little_programme import AS_OF, LittleProgramme
 from training.champions import Champions
-from training.population import placed
+from training.percentiles import placed
 
 NOW = datetime(2024, 9, 2, 3, tzinfo=UTC)
 
