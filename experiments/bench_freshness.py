@@ -39,7 +39,7 @@ from serving.online.rows import EventRow, Row
 from serving.online.store import NUMBERS, OnlineStore, StoredMember
 from serving.online.tables import INBOX, PUBLICATIONS
 from training.champions import Champions
-from training.population import thresholds
+from training.percentiles import thresholds
 from training.views import SnapshotView
 
 TICKS_PER_SECOND = 20

@@ -94,6 +94,11 @@ def make_successors(
 
     Feeds that name a member and no key, such as contacts and points, are read through it.
     """
+    if not lake.paths("identities", manifest):
+        connection.execute(
+            f"create or replace temp table {name} (former_id varchar, member_id varchar)"
+        )
+        return
     rows, midnight = lake.rows_sql("identities", manifest), midnight_sql(as_of, timezone)
     known_on = f"cast({rollups.local_sql('known_at', timezone)} as date) as known_on"
     versions = f"""select source, source_key, member_id, known_at, {known_on}
@@ -102,8 +107,6 @@ def make_successors(
         f"""create or replace temp table named_by_identities as
         select source_key from ({versions}) union select member_id from ({versions})"""
     )
-    # Nothing is looked for where no identity is known: rollups are long.
-    manifest = manifest if lake.paths("identities", manifest) else Manifest()
     seen = _SEEN.format(
         keys=rollups.rows_sql(lake, rollups.KEYS, manifest),
         orders=rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest),

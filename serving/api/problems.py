@@ -32,7 +32,7 @@ DETAILS: Mapping[int, str] = {
     410: "What was asked for is kept no longer. Nothing was done.",
     404: "There is no such route. GET /v1/openapi.json lists those there are.",
     405: "This route does not take this method. GET /v1/openapi.json lists those it takes.",
-    413: "The request is too large. Nothing was done. Ask for fewer members at a time.",
+    413: "The request is too large: routes take 512 KB. Nothing was done. Send less at a time.",
     415: "The request is not JSON. Nothing was done. Send Content-Type: application/json.",
     422: "The request does not fit the route. Nothing was done. Mend what `errors` names.",
     429: "Too many requests at once. Nothing was done. Try again in a few seconds.",

@@ -23,12 +23,13 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from programme.database import Busy, StorageFailed
+from programme.database import StorageFailed
 from programme.errors import InputRefused
 from programme.settings import Settings
 from serving import logs, metrics
 from serving.api import language
 from serving.api.answers import Answer, Speaker, offered
+from serving.api.problems import Refused
 from serving.api.schemas import PARTS, Part, ScoresAnswer, ScoresRequest
 from serving.live import Live, Loaded
 from serving.online.reader import Reader, Row
@@ -138,10 +139,11 @@ class ScoresDesk:
         waits = self.reader.waits
         most = WAITING_THREADS * WAITING_PER_THREAD if waits else THREADS * PER_THREAD
         if self._in_threads >= most:
-            raise Busy(
+            raise Refused(
+                503, "busy",
                 "As many long requests are in work as can be answered in time. Nothing was done. "
-                "Try again in a few seconds, or ask for fewer members at a time."
-            )
+                "Try again in a few seconds, or ask for fewer members at a time.",
+            )  # fmt: skip
         self._in_threads += 1
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._pool(), self._body, loaded, asked, spoken)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from actions.routes import Route
 from programme.database import Database
-from programme.errors import InputRefused
+from programme.errors import InputRefused, NotReady
 from programme.faults import in_words
 from programme.settings import ENV_PREFIX
 from serving.online import changes, outward
@@ -68,7 +68,13 @@ def add(
     """
     _check_id(hook_id)
     outward.check(url, inside=inside)
-    route_of(url, secret_variable).secret()
+    try:
+        route_of(url, secret_variable).secret()
+    except NotReady as error:
+        raise NotReady(
+            f"{secret_variable} is not set in this environment to a key of 16 characters or more. "
+            "The hook was not added. Set it here and for the worker, then add the hook again."
+        ) from error
     kinds = tuple(one for one in changes.KINDS if one in set(wanted))
     if not kinds or len(kinds) != len(set(wanted)):
         raise InputRefused(

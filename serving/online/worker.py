@@ -39,8 +39,9 @@ PAUSE_LEAST, PAUSE_MOST = 0.02, 0.1
 LEASE_EVERY, LOOK_EVERY, FLUSH_LOOK_EVERY, FORGET_EVERY = 1.0, 5.0, 5.0, 3600.0
 FLUSH_AFTER = timedelta(minutes=15)
 FLUSH_ROWS = 50_000
-# While features wait all the time, scores get their turn once in so many steps.
-SCORES_EVERY, SCORES_THEN = 10, 5
+# While features wait all the time, scores get their turn once in so many steps. Their models cost
+# most of a second before the first member and a hundredth for each: few at a time are no cheaper.
+SCORES_EVERY, SCORES_THEN = 10, 25
 # After a fault that may pass.
 REST_SECONDS = 0.5
 WORKERS_MAX = 64

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from programme.database import Busy, Database, StorageFailed
+from programme.database import Database, StorageFailed
 from programme.settings import Settings
+from serving.api.problems import Refused
 from serving.api.schemas import ScoresAnswer, ScoresRequest
 from serving.api.scores import (
     EXPLAINED_INLINE,
@@ -149,7 +150,7 @@ def test_more_long_requests_than_can_be_answered_in_time_are_told_so_at_once(
 
     told = asyncio.run(crowd())
 
-    assert sum(isinstance(one, Busy) for one in told) == 3
+    assert sum(isinstance(one, Refused) and one.status == 503 for one in told) == 3
     assert sum(getattr(one, "status_code", 0) == 200 for one in told) == THREADS * PER_THREAD
     assert len(ask(desk, MEMBERS)["scores"]) == len(MEMBERS)
 
