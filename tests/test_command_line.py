@@ -565,7 +565,8 @@ def test_scores_are_written_for_every_member_and_are_the_same_twice(
     written = pd.read_parquet(once)
     assert once.read_bytes() == twice.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "once.parquet", "tags-of-once.parquet", "tags-of-twice.parquet", "twice.parquet",
+        "once.parquet", "once.parquet.manifest.json", "tags-of-once.parquet",
+        "tags-of-twice.parquet", "twice.parquet", "twice.parquet.manifest.json",
     ]  # fmt: skip
     assert f"{len(written):,} members scored as of" in said.out
     assert str(once) in said.out
