@@ -108,7 +108,7 @@ DESCRIBED: dict[str, Described] = {
     ),
     "perennial_database_up": Described("gauge", (), "1: the database answered this page"),
     "perennial_idempotent_replays_total": Described(
-        "counter", ("route",), "writes that came again and changed nothing"
+        "counter", ("route",), "rows of purchases and events that came again and changed nothing"
     ),
     "perennial_log_lines_lost_total": Described(
         "counter", (), "lines nobody took from us fast enough"

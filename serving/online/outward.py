@@ -117,7 +117,9 @@ def _wrong(url: str, *, inside: bool) -> str | None:
     try:
         address = ipaddress.ip_address(parts.hostname)
     except ValueError:
-        return None if _NAME.fullmatch(parts.hostname) else "its host has no name of letters"
+        # Some Pythons take anything in brackets for an address.
+        named = "[" not in parts.netloc and _NAME.fullmatch(parts.hostname)
+        return None if named else "its host has no name of letters"
     return None if may_reach(address, inside=inside) else _CLOSED
 
 

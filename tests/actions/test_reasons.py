@@ -327,7 +327,8 @@ def test_bad_questions_are_refused_by_name() -> None:
 def test_reasons_of_a_real_home_read_what_is_there(trained: LittleProgramme) -> None:
     days, told = reasons.read(trained.settings, AS_OF)
 
-    assert [day.as_of for day in days] == [AS_OF]
+    # Another test may have built an earlier day of the same home.
+    assert days[0].as_of == AS_OF
     assert told is None
     assert set(days[0].features) <= READS
     found = infer(days, np.ones(len(days[0].features), dtype=bool))
