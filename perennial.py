@@ -449,7 +449,7 @@ def score(
         scored = score_all(settings, parse_day(as_of) if as_of else None, out, tell)
         published = publish_latest(settings, datetime.now(UTC), tell) if wanted else None
     show_scores(console, scored)
-    if published is not None:
+    if wanted:
         show_published(console, published)
 
 

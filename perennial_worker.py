@@ -25,7 +25,7 @@ NameOption = Annotated[
 def worker(
     home: HomeOption = None, once: OnceOption = False, workers_name: NameOption = None
 ) -> None:
-    """Show in the online store what comes in, within a second; several share the members out.
+    """Show in the online store what comes in, within seconds; several share the members out.
 
     It needs champions and a snapshot: perennial train, perennial features. It ends by itself when
     it is asked to (SIGTERM, Ctrl-C), after the step it is at.

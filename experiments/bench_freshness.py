@@ -34,7 +34,7 @@ from features.snapshot import Snapshot
 from programme.database import Database
 from programme.settings import Settings
 from serving.online.inbox import accept
-from serving.online.publish import churn_traits, is_due, scores_of, texts_of, versions_of
+from serving.online.publish import churn_traits, is_due, scores_of, texts_of
 from serving.online.rows import EventRow, Row
 from serving.online.store import NUMBERS, OnlineStore, StoredMember
 from serving.online.tables import INBOX, PUBLICATIONS
@@ -92,7 +92,7 @@ def fill(
 ) -> None:
     """Write a row for everybody, unless everybody was published."""
     champions = Champions.load(settings)
-    if not is_due(database, versions_of(champions), taken):
+    if not is_due(database, champions.versions, taken):
         return
     tell("filling the store")
     frame = taken.features()
@@ -127,7 +127,7 @@ def fill(
         database.write(lambda connection, some=rows: store.write(connection, some))  # type: ignore[misc]
     said = {
         "publication_no": number, "snapshot": taken.path.name, "as_of": taken.as_of,
-        "champions": json.dumps(versions_of(champions)), "percentiles": json.dumps(among),
+        "champions": json.dumps(champions.versions), "percentiles": json.dumps(among),
         "members": len(frame), "published_at": now,
     }  # fmt: skip
     database.write(lambda connection: connection.execute(insert(PUBLICATIONS), [said]))

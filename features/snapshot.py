@@ -57,6 +57,12 @@ class Snapshot:
         name = f"{self.as_of}_{self.feature_set}_{self.lake_version:06d}_{self.reference_digest}"
         return self.settings.home / "snapshots" / name
 
+    @classmethod
+    def named(cls, settings: Settings, programme: Programme, name: str) -> "Snapshot":
+        """Return the snapshot whose folder has a name, whether or not it is there."""
+        day, feature_set, version, digest = name.split("_")
+        return cls(settings, programme, date.fromisoformat(day), feature_set, int(version), digest)
+
     @property
     def reference(self) -> Reference:
         """Return the reference tables its features were measured against."""
@@ -273,12 +279,7 @@ def _present(settings: Settings, programme: Programme, as_of: date | None) -> li
     day = "*" if as_of is None else str(as_of)
     found = []
     for meta in sorted((settings.home / "snapshots").glob(f"{day}_{wanted}_*_*/{META}")):
-        named, feature_set, version, digest = meta.parent.name.split("_")
-        found.append(
-            Snapshot(
-                settings, programme, date.fromisoformat(named), feature_set, int(version), digest
-            )
-        )
+        found.append(Snapshot.named(settings, programme, meta.parent.name))
     return found
 
 

@@ -85,7 +85,7 @@ class _WordBook:
 
 
 def _said(sentence: Sentence, units: Units, known: Mapping[str, Fact]) -> str:
-    """Fill a wording; the part of a placeholder after the colon names the unit of a number."""
+    """Fill a wording; in `{name:unit}`, unit is how a number is written."""
     said = []
     for text, name, unit in sentence.pieces:
         said.append(text)

@@ -146,7 +146,7 @@ class _Run:
         about = {
             "snapshot": taken.path.name,
             "as_of": str(taken.as_of),
-            "champions": _named(champions),
+            "champions": champions.versions,
             "risk_bands": asdict(champions.risk_bands),
         }
         begun = _read(folder / MANIFEST)
@@ -228,16 +228,5 @@ def _rows(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
-def _named(champions: Champions) -> dict[str, int]:
-    return {model.name: model.version for model in _models(champions) if model}
-
-
 def _versions(champions: Champions) -> str:
-    return "-".join(str(model.version) if model else "none" for model in _models(champions))
-
-
-def _models(champions: Champions) -> tuple[Any, ...]:
-    return (
-        champions.churn, champions.value, champions.repeat, champions.explore,
-        champions.next_order,
-    )  # fmt: skip
+    return "-".join(str(model.version) if model else "none" for model in champions.models())

@@ -12,13 +12,13 @@ import duckdb
 from features import engine
 from features.contracts import Table
 from features.ingest import Ingested, ingest
-from features.sources.staging import Notes, Staged, contract_columns
+from features.sources.staging import FromDatabase, Notes, Staged, contract_columns
 from loyalty.intake import position, remember
 from programme.database import Database
 from programme.settings import Programme, Settings
 
 
-class DatabaseFeed(ABC):
+class DatabaseFeed(FromDatabase, ABC):
     """Rows of a database as a source; what came before is known and changes nothing.
 
     Attributes
@@ -57,15 +57,6 @@ class DatabaseFeed(ABC):
     def is_empty(self) -> bool:
         """Return whether there is none."""
         return next(self.rows(), None) is None
-
-    @property
-    def programme(self) -> Programme | None:
-        """Return None: the programme is the home's own."""
-        return None
-
-    def files(self) -> list[Path]:
-        """Return nothing: rows come from a database."""
-        return []
 
     def stage(
         self,

@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # LightGBM and what reads models are imported by the worker a
 # A version that was refused is tried again after so long: its files may have been restored.
 AGAIN_SECONDS = 30.0
 
-# Below BentoML's own logger, so that it reaches the same lines of the same log.
 Found = TypeVar("Found")
 
+# Below BentoML's own logger, so that it reaches the same lines of the same log.
 logger = logging.getLogger("bentoml.perennial")
 
 

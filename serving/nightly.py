@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -155,27 +154,14 @@ class NightBook:
             return kept
 
     def _found(self, publication: Publication) -> Night:
+        from features.snapshot import Snapshot
         from serving.online.traits import Nightly
 
         settings = self._desk.settings or Settings.load()
         programme = self._desk.programme
-        taken = _snapshot(settings, programme, publication.snapshot)
-        made = Nightly.of(settings, taken) if taken is not None else Nightly(None, None, None)
+        taken = Snapshot.named(settings, programme, publication.snapshot)
+        made = Nightly.of(settings, taken)
         return Night(settings, programme, publication, made)
-
-
-def _snapshot(settings: Settings, programme: Programme, name: str) -> Any:
-    """Return a snapshot by the name of its folder; None if it is no such name."""
-    from features.snapshot import Snapshot
-
-    parts = name.split("_")
-    try:
-        day, feature_set, lake_version, digest = parts
-        return Snapshot(
-            settings, programme, date.fromisoformat(day), feature_set, int(lake_version), digest
-        )
-    except ValueError:
-        return None
 
 
 def _held(path: Path | None) -> dict[str, int]:

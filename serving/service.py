@@ -134,7 +134,7 @@ class MemberIntelligence:
         logs.begin_logging(sys.stdout.write)
         settings = Settings.load()
         host = _asked_host()
-        if not may_bind(host, keys.exist(settings, now=datetime.now(UTC))):
+        if not may_bind(host, lambda: keys.exist(settings, now=datetime.now(UTC))):
             raise BentoMLConfigException(why_not_bind(host))
         if not settings.no_worker:
             worker = refresh_worker(settings)
@@ -221,7 +221,7 @@ def run(
     ------
     InputRefused : if the host is open to others and there are no keys, or the port is taken.
     """
-    if not may_bind(host, keys.exist(settings, now=datetime.now(UTC))):
+    if not may_bind(host, lambda: keys.exist(settings, now=datetime.now(UTC))):
         raise InputRefused(why_not_bind(host))
     if no_worker:
         settings = settings.model_copy(update={"no_worker": True})

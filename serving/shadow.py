@@ -11,12 +11,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from programme.settings import Settings
@@ -309,18 +310,7 @@ def _quantiles(values: Doubles) -> list[float]:
 
 def _rank_correlation(pairs: Doubles) -> float | None:
     """Return Spearman's correlation, ties sharing their rank; None where one is constant."""
-    ranks = np.column_stack([_ranks(pairs[:, 0]), _ranks(pairs[:, 1])])
-    spread = ranks.std(axis=0)
-    if not spread.all():
+    if (pairs == pairs[0]).all(axis=0).any():
         return None
-    return float(((ranks - ranks.mean(axis=0)).prod(axis=1)).mean() / spread.prod())
-
-
-def _ranks(values: Doubles) -> Doubles:
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[which], np.float64)
-
-
-def utc_now() -> datetime:
-    """Return the present; entry points pass it on."""
-    return datetime.now(UTC)
+    ranks = pd.DataFrame(pairs).rank().to_numpy()
+    return float(np.corrcoef(ranks, rowvar=False)[0, 1])

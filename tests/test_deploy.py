@@ -105,7 +105,7 @@ def test_the_image_runs_as_nobody_in_particular_and_holds_no_model() -> None:
     assert any(line.startswith("HEALTHCHECK ") for line in lines)
     assert "VOLUME /data" in lines
     bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
-    assert bases == ["docker.io/library/debian:bookworm-slim"]
+    assert bases == ["debian:bookworm-slim"]
     for copied in (line.split()[1:-1] for line in lines if line.startswith("COPY ")):
         for name in copied:
             assert list(REPOSITORY.glob(name.removeprefix("./"))), name

@@ -106,6 +106,15 @@ class Champions:
             risk_bands=risk_bands,
         )
 
+    def models(self) -> tuple[RegisteredModel | None, ...]:
+        """Return churn, value, repeat, explore, next order; None: there is no champion."""
+        return self.churn, self.value, self.repeat, self.explore, self.next_order
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Return registered name -> version of the champions there are."""
+        return {model.name: model.version for model in self.models() if model is not None}
+
     def population(self, snapshot: Snapshot) -> Population:
         """Apply the champions to every member of a snapshot, once."""
         return self.expect(SnapshotView(snapshot))
@@ -172,15 +181,16 @@ class Champions:
     def churn_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the log-odds of churn and their calibration, of rows of a feature table."""
         columns = list(self.churn.bundle.facts.columns)
-        raw = self.churn.bundle.model.raw_score(frame[columns].reset_index(drop=True))
+        return self._churn_of(frame[columns].reset_index(drop=True))
+
+    def _churn_of(self, features: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        raw = self.churn.bundle.model.raw_score(features)
         calibration = self.churn.bundle.calibration
         return raw, calibration.apply(raw) if calibration else raw
 
     def _look(self, rows: MemberRows) -> Look:
-        raw = self.churn.bundle.model.raw_score(rows.features)
-        calibration = self.churn.bundle.calibration
         value = np.asarray(self.value.bundle.model.predict(rows), dtype=np.float64)
-        return Look(raw, calibration.apply(raw) if calibration else raw, value)
+        return Look(*self._churn_of(rows.features), value)
 
     def score(
         self, population: Population, member_ids: Sequence[str], *, churn: bool = True

@@ -63,6 +63,19 @@ class Source(Protocol):
         """Yield one or more `Staged` per table, in the order in which they must be ingested."""
 
 
+class FromDatabase:
+    """What holds of a source that reads rows of our own database."""
+
+    @property
+    def programme(self) -> Programme | None:
+        """Return None: the programme is the home's own."""
+        return None
+
+    def files(self) -> list[Path]:
+        """Return nothing: there are none."""
+        return []
+
+
 def contract_columns(table: contracts.Table, given: Mapping[str, str]) -> str:
     """Return the SELECT list of a contract: the given expressions, typed nulls elsewhere.
 

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -253,9 +253,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def may_bind(host: str, keys_exist: bool) -> bool:
-    """Return whether a service may listen there; what others can reach needs keys."""
-    return keys_exist or is_loopback(host)
+def may_bind(host: str, keys_exist: Callable[[], bool]) -> bool:
+    """Return whether a service may listen there; what others can reach needs keys.
+
+    Parameters
+    ----------
+    keys_exist : asked only where it matters; this machine is served while the database is away
+    """
+    return is_loopback(host) or keys_exist()
 
 
 def why_not_bind(host: str) -> str:

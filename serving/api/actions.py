@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import tomli_w
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -22,7 +22,6 @@ from loyalty.idempotency import Answer, once
 from loyalty.postings import digest
 from programme import words
 from serving.action_desk import ActionDesk
-from serving.api import language
 from serving.api.actions_schemas import (
     DECISIONS_OF_MEMBER_MAX,
     PAGE_MAX,
@@ -45,13 +44,13 @@ from serving.api.actions_schemas import (
     SuppressionRequest,
     WhyAnswer,
 )
+from serving.api.language import Accepted, speak
 from serving.api.loyalty import Key, Member
 
 CampaignId = Annotated[str, Path(min_length=1, max_length=CAMPAIGN_ID_LENGTH_MAX)]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 CampaignCursor = Annotated[str | None, Query(min_length=1, max_length=CAMPAIGN_ID_LENGTH_MAX)]
 MemberCursor = Annotated[str | None, Query(min_length=1, max_length=64)]
-Accepted = Annotated[str | None, Header(alias="Accept-Language")]
 READ = {"x-scope": "actions:read", "x-seconds-max": 30}
 # Planning a campaign goes through every member.
 WRITE = {"x-scope": "actions:write", "x-seconds-max": 120}
@@ -221,9 +220,7 @@ def _member_routes(routes: APIRouter, desk: ActionDesk) -> None:
         accept_language: Accepted = None,
     ) -> MemberDecisionsAnswer:
         """Say why a member got what she got, and why not something else."""
-        offered = [one for one in desk.points.programme.languages if one in words.LANGUAGES]
-        spoken = language.choose(accept_language, offered or ["en"])
-        response.headers["Content-Language"] = spoken
+        spoken = speak(accept_language, desk.points.programme.languages, response)
         told = decisions.of_member(desk.points.database, member_id, limit=limit)
         return MemberDecisionsAnswer(
             member_id=member_id, decisions=[_why(one, spoken) for one in told]

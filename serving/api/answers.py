@@ -4,7 +4,7 @@ An answer is made of plain dicts, in the shapes of `serving.api.schemas`: checki
 model would cost more than making it, and a test holds one to the other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -134,11 +134,6 @@ class Speaker:
 
     def _label(self, code: str, parameters: Stored) -> str:
         return words.label(code, self.language, **{**parameters, "currency": self.currency})
-
-
-def offered(languages: Sequence[str]) -> list[str]:
-    """Return those of a programme's languages we speak; English where there is none."""
-    return [name for name in languages if name in words.LANGUAGES] or ["en"]
 
 
 def _rounded(cents: float | None) -> int | None:

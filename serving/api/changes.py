@@ -81,16 +81,12 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, dict[str, Any]]) 
             return as_answer(changes.Page((), last, more=False))
         position = cursor.read(since)
         if position is None:
-            raise Refused(
-                422, "cursor_unreadable",
-                "`since` is no cursor of ours. Nothing was read. Hand back a `next_cursor` as it "
-                "was given, or leave it out to learn the present one.",
-            )  # fmt: skip
+            raise Refused("cursor_unreadable")
         try:
             return as_answer(changes.since(desk.database, position, limit, what))
         except CursorTooOld as error:
-            raise Refused(410, "cursor_too_old", str(error)) from error
+            raise Refused("cursor_too_old") from error
         except CursorUnknown as error:
-            raise Refused(410, "cursor_unknown", str(error)) from error
+            raise Refused("cursor_unknown") from error
 
     return routes

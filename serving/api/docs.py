@@ -76,7 +76,16 @@ def render(openapi: Mapping[str, Any]) -> str:
             (status, HTTPStatus(status).phrase, detail)
             for status, detail in sorted(problems.DETAILS.items())
         ],
-        codes=sorted({**problems.REFUSALS, **problems.ACTION_REFUSALS, **REFUSALS}.items()),
+        codes=sorted(
+            (code, *said)
+            for told in (
+                problems.REFUSALS,
+                problems.ACTION_REFUSALS,
+                problems.MEMBER_REFUSALS,
+                REFUSALS,
+            )
+            for code, said in told.items()
+        ),
     )
 
 

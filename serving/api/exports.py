@@ -38,11 +38,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, Any]) -> APIRoute
     def scores() -> Exported:
         found = exports.latest_scores(desk.settings or Settings.load(), desk.database)
         if found is None:
-            raise Refused(
-                404, "nothing_scored",
-                "No batch of scores was written yet. Nothing was exported. Write one: perennial "
-                "score.",
-            )  # fmt: skip
+            raise Refused("nothing_scored")
         return found
 
     def members() -> Exported:

@@ -1,6 +1,14 @@
 """Which of our languages a caller reads."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Header, Response
+
+from programme import words
+
+# A route's parameter: which languages its caller reads.
+Accepted = Annotated[str | None, Header(alias="Accept-Language")]
 
 
 def choose(accepted: str | None, offered: Sequence[str]) -> str:
@@ -23,6 +31,18 @@ def choose(accepted: str | None, offered: Sequence[str]) -> str:
         if primary in offered and quality > best_quality:
             best, best_quality = primary, quality
     return best
+
+
+def offered(languages: Sequence[str]) -> list[str]:
+    """Return those of a programme's languages we speak; English where there is none."""
+    return [name for name in languages if name in words.LANGUAGES] or ["en"]
+
+
+def speak(accepted: str | None, languages: Sequence[str], response: Response) -> str:
+    """Return the language to answer in, of a programme's, and say so in the answer."""
+    spoken = choose(accepted, offered(languages))
+    response.headers["Content-Language"] = spoken
+    return spoken
 
 
 def _quality(parameters: str) -> float:

@@ -3,12 +3,13 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from features import table
 from programme.words import codes, label
 from serving.api import language
-from serving.api.answers import Answer, offered
+from serving.api.answers import Answer
+from serving.api.language import Accepted
 from serving.api.member_schemas import (
     ChurnSummary,
     ExplanationAnswer,
@@ -40,7 +41,6 @@ Member = Annotated[
         description="one that holds a slash is asked about with POST /v1/scores",
     ),
 ]  # fmt: skip
-Accepted = Annotated[str | None, Header(alias="Accept-Language")]
 Drivers = Annotated[
     bool, Query(description="false leaves the reasons out, which cost most of the time")
 ]
@@ -71,7 +71,7 @@ def create_routes(
         said = asked.one(member_id, spoken, ("churn", "value", "next_order"), drivers=False)
         found = OnlineStore(desk.database).read([member_id]).get(member_id)
         if found is None:  # gone between two looks
-            raise UNKNOWN
+            raise Refused("unknown_member")
         return _profile(found, said, spoken, book.night())
 
     @routes.get(
@@ -101,28 +101,18 @@ class _Asked:
 
     def spoken(self, accepted: str | None, response: Response) -> str:
         """Return the language to answer in, and say so in the answer."""
-        languages = offered(self._scores.live.loaded.programme.languages)
-        spoken = language.choose(accepted, languages)
-        response.headers["Content-Language"] = spoken
-        return spoken
+        return language.speak(accepted, self._scores.live.loaded.programme.languages, response)
 
     def one(self, member_id: str, spoken: str, parts: tuple[Part, ...], *, drivers: bool) -> Answer:
         """Return what is said of a member who is known."""
         (said,) = self._scores.answer([member_id], spoken=spoken, parts=parts, drivers=drivers)
         if not said["known"]:
-            raise UNKNOWN
+            raise Refused("unknown_member")
         return said
 
     def head(self, said: Answer) -> dict[str, Any]:
         """Return what every answer about a member begins with."""
         return {name: said[name] for name in ("member_id", "as_of", "data_as_of")}
-
-
-UNKNOWN = Refused(
-    404, "unknown_member",
-    "No member of this id is known: nobody of that name bought anything yet. Check the id; a "
-    "first purchase makes her known.",
-)  # fmt: skip
 
 
 def _part_routes(routes: APIRouter, asked: _Asked) -> None:

@@ -16,6 +16,7 @@ from actions.errors import ActionRefused
 from loyalty.errors import PostingRefused
 from programme.database import Busy, StorageFailed
 from programme.errors import InputRefused, NotReady
+from serving.online.changes import CursorTooOld, CursorUnknown
 
 # Below BentoML's own logger, so that it reaches the same lines of the same log.
 logger = logging.getLogger("bentoml.perennial")
@@ -25,7 +26,8 @@ RETRY_AFTER_SECONDS = 3
 
 # What a caller reads where nothing more can be said; no sentence quotes the request.
 DETAILS: Mapping[int, str] = {
-    400: "The request could not be read. Nothing was done. Send valid JSON in UTF-8.",
+    400: "The request could not be read. Nothing was done. Send valid JSON in UTF-8, "
+    "laid out as the documentation shows.",
     401: "This needs a key that is live. Nothing was done. Send Authorization: Bearer pk_....",
     403: "The key does not hold the scope of the route. Nothing was done. Use one that does.",
     409: "The request does not fit what is there. Nothing was done.",
@@ -103,18 +105,40 @@ ACTION_REFUSALS: Mapping[str, tuple[int, str]] = {
 }  # fmt: skip
 
 
+# What routes over members refuse, likewise.
+MEMBER_REFUSALS: Mapping[str, tuple[int, str]] = {
+    "unknown_member": (
+        404, "No member of this id is known: nobody of that name bought anything yet. Check the "
+        "id; a first purchase makes her known.",
+    ),
+    "nothing_scored": (
+        404, "No batch of scores was written yet. Nothing was exported. Write one: perennial "
+        "score.",
+    ),
+    "cursor_unreadable": (
+        422, "`since` is no cursor of ours. Nothing was read. Hand back a `next_cursor` as it was "
+        "given, or leave it out to learn the present one.",
+    ),
+    "cursor_too_old": (410, str(CursorTooOld())),
+    "cursor_unknown": (410, str(CursorUnknown())),
+    "busy": (
+        503, "As many long requests are in work as can be answered in time. Nothing was done. Try "
+        "again in a few seconds, or ask for fewer members at a time.",
+    ),
+}  # fmt: skip
+
+
 class Refused(InputRefused):
-    """A route's own refusal; its sentence does not quote the request.
+    """A route's own refusal, one of `MEMBER_REFUSALS`; its sentence does not quote the request.
 
     Parameters
     ----------
-    status : of HTTP
     code : names the refusal, for programs
     """
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, code: str) -> None:
+        self.status, detail = MEMBER_REFUSALS[code]
         super().__init__(detail)
-        self.status = status
         self.code = code
 
 

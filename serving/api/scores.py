@@ -28,7 +28,7 @@ from programme.errors import InputRefused
 from programme.settings import Settings
 from serving import logs, metrics
 from serving.api import language
-from serving.api.answers import Answer, Speaker, offered
+from serving.api.answers import Answer, Speaker
 from serving.api.problems import Refused
 from serving.api.schemas import PARTS, Part, ScoresAnswer, ScoresRequest
 from serving.live import Live, Loaded
@@ -100,7 +100,9 @@ class ScoresDesk:
         """
         loaded = self.live.loaded
         logs.note(members=len(asked.member_ids), version=str(loaded.version))
-        spoken = asked.language or language.choose(accepted, offered(loaded.programme.languages))
+        spoken = asked.language or language.choose(
+            accepted, language.offered(loaded.programme.languages)
+        )
         reasons = asked.drivers and ("churn" in asked.parts or "value" in asked.parts)
         most = EXPLAINED_INLINE if reasons else MEMBERS_INLINE
         if self.reader.waits or len(asked.member_ids) > most:
@@ -139,11 +141,7 @@ class ScoresDesk:
         waits = self.reader.waits
         most = WAITING_THREADS * WAITING_PER_THREAD if waits else THREADS * PER_THREAD
         if self._in_threads >= most:
-            raise Refused(
-                503, "busy",
-                "As many long requests are in work as can be answered in time. Nothing was done. "
-                "Try again in a few seconds, or ask for fewer members at a time.",
-            )  # fmt: skip
+            raise Refused("busy")
         self._in_threads += 1
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._pool(), self._body, loaded, asked, spoken)

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
-from serving.api import language
-from serving.api.answers import offered
+from serving.api.language import Accepted, speak
 from serving.api.member_schemas import (
     SegmentAnswer,
     SegmentKind,
@@ -17,7 +16,6 @@ from serving.nightly import KINDS, Night, NightBook
 
 PAGE_MAX = 500
 READ = {"x-scope": "members:read"}
-Accepted = Annotated[str | None, Header(alias="Accept-Language")]
 
 
 def create_routes(book: NightBook, responses: dict[int | str, Any]) -> APIRouter:
@@ -33,7 +31,7 @@ def create_routes(book: NightBook, responses: dict[int | str, Any]) -> APIRouter
     def segments(response: Response, accept_language: Accepted = None) -> SegmentsAnswer:
         """Say how members are divided: lifecycle stages, RFM groups and clusters, with sizes."""
         night = book.night()
-        spoken = _spoken(night, accept_language, response)
+        spoken = speak(accept_language, night.programme.languages, response)
         publication = night.publication
         kinds = []
         for kind in KINDS:
@@ -61,7 +59,7 @@ def create_routes(book: NightBook, responses: dict[int | str, Any]) -> APIRouter
     ) -> TagsAnswer:
         """List tags by their codes: what each says, by which rule, and how many members hold it."""
         night = book.night()
-        spoken = _spoken(night, accept_language, response)
+        spoken = speak(accept_language, night.programme.languages, response)
         listed = [code for code in night.tags if cursor is None or code > cursor]
         page = listed[:limit]
         return TagsAnswer(
@@ -71,12 +69,6 @@ def create_routes(book: NightBook, responses: dict[int | str, Any]) -> APIRouter
         )  # fmt: skip
 
     return routes
-
-
-def _spoken(night: Night, accepted: str | None, response: Response) -> str:
-    spoken = language.choose(accepted, offered(night.programme.languages))
-    response.headers["Content-Language"] = spoken
-    return spoken
 
 
 def _tag(code: str, night: Night, spoken: str) -> TagAnswer:

@@ -1,1 +1,1 @@
-"""Fresh within a second: rows come in, members are computed again, the store answers."""
+"""Fresh in seconds: rows come in, members are computed again, the store answers."""

@@ -92,7 +92,7 @@ class History:
 
         Parameters
         ----------
-        table : purchases, by '["source", "order_id"]' as one text, or events, by id
+        table : purchases, by what `order_key_sql` makes of source and order_id, or events, by id
         """
         found: dict[str, set[str]] = {}
         for key, name in self._rows(

@@ -14,12 +14,54 @@ from numpy.typing import NDArray
 from features import sequences
 from features.identities import midnight_sql
 from features.lake import Lake, Manifest
+from programme.settings import Settings
+from serving.online.history import History
 from serving.online.recent import Recent
 from training import margins, shelf
 from training.models import replenishment
 from training.shelf import Shelf
 
-_SHELVES: dict[tuple[Any, ...], Shelf] = {}
+
+class Wares:
+    """What is known of the goods: read once for a day and a version of the lake.
+
+    Parameters
+    ----------
+    connection : of an engine, in which the margin rates stand
+    """
+
+    def __init__(
+        self, settings: Settings, connection: duckdb.DuckDBPyConnection, history: History
+    ) -> None:
+        self._settings, self._connection, self._history = settings, connection, history
+        self._of: tuple[date, int] | None = None
+        self._shelves: dict[tuple[tuple[str, ...], float], Shelf] = {}
+        self._rated: bool | None = None
+
+    def shelf(self, as_of: date, age_restricted: Sequence[str], margin_weight: float) -> Shelf:
+        """Return what may be named to members on a day."""
+        self._turn_to(as_of)
+        rule = (tuple(age_restricted), margin_weight)
+        if rule not in self._shelves:
+            self._shelves[rule] = shelf.read(self._settings, as_of, age_restricted, margin_weight)
+        return self._shelves[rule]
+
+    def rated(self, as_of: date) -> bool:
+        """Have the margin rates of a day stand in the table `rates`; return whether there are."""
+        self._turn_to(as_of)
+        if self._rated is None:
+            lake = self._history.lake
+            products = lake.rows_sql("products", lake.manifest().up_to(self._history.version))
+            rates = margins.rates_sql(products, midnight_sql(as_of, self._history.timezone))
+            self._connection.execute(f"create or replace temp table rates as {rates}")
+            found = self._connection.execute("select exists (from rates)").fetchall()
+            self._rated = bool(found[0][0])
+        return self._rated
+
+    def _turn_to(self, as_of: date) -> None:
+        if self._of != (as_of, self._history.version):
+            self._of = (as_of, self._history.version)
+            self._shelves, self._rated = {}, None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +75,7 @@ class HotView:
     as_of: date
     timezone: str
     recent: Recent
+    wares: Wares
 
     @cached_property
     def data_as_of(self) -> datetime:
@@ -56,14 +99,11 @@ class HotView:
         return self.connection.execute(sql).df()
 
     def margin_shares(self) -> "pd.Series[float]":
-        """Return what the shop keeps of their spend."""
+        """Return what the shop keeps of their spend; empty where no product has a margin rate."""
+        if not self.wares.rated(self.as_of):
+            return pd.Series(dtype="float64", name="margin_share")
         midnight = midnight_sql(self.as_of, self.timezone)
         begins = midnight_sql(self.as_of - timedelta(days=margins.WINDOW_DAYS), self.timezone)
-        lake = self.recent.history.lake
-        products = lake.rows_sql("products", lake.manifest().up_to(self.recent.history.version))
-        self.connection.execute(
-            f"create or replace temp table rates as {margins.rates_sql(products, midnight)}"
-        )
         bought = margins.bought_sql(self.hot.rows_sql("purchases", Manifest()), midnight, begins)
         found = self.connection.execute(margins.shares_sql(bought)).df()
         shares: pd.Series[float] = found.set_index("member_id")["margin_share"].astype("float64")
@@ -75,14 +115,9 @@ class HotView:
 
     def usual_gaps(self) -> "pd.Series[float]":
         """Return the gap that is usual in each category, as the snapshot froze it."""
-        return replenishment.usual_gaps(self.setting.snapshot)
+        gaps: pd.Series[float] = self.setting.usual_gaps
+        return gaps
 
     def shelf(self, age_restricted: Sequence[str], margin_weight: float) -> Shelf:
-        """Return what may be named to them; read once for a day and a version of the lake."""
-        settings, version = self.setting.snapshot.settings, self.recent.history.version
-        key = (settings.home, version, self.as_of, tuple(age_restricted), margin_weight)
-        if key not in _SHELVES:
-            while len(_SHELVES) > 3:
-                _SHELVES.pop(next(iter(_SHELVES)))
-            _SHELVES[key] = shelf.read(settings, self.as_of, age_restricted, margin_weight)
-        return _SHELVES[key]
+        """Return what may be named to them."""
+        return self.wares.shelf(self.as_of, age_restricted, margin_weight)

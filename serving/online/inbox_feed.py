@@ -14,7 +14,7 @@ import duckdb
 from features import engine
 from features.contracts import Table
 from features.lake import Lake
-from features.sources.staging import Notes, Staged, contract_columns
+from features.sources.staging import FromDatabase, Notes, Staged, contract_columns
 from programme.database import Database
 from programme.settings import Programme, Settings
 from serving.online.inbox import InboxRow, rows_between
@@ -25,7 +25,7 @@ NAME = "inbox"
 _ROW_BYTES_MAX = 1 << 20
 
 
-class InboxFeed:
+class InboxFeed(FromDatabase):
     """The rows of an inbox that the lake does not hold yet, up to a fixed one.
 
     Parameters
@@ -40,15 +40,6 @@ class InboxFeed:
         self._database = database
         self._settings = settings
         self.last = last
-
-    @property
-    def programme(self) -> Programme | None:
-        """Return None: the programme is the home's own."""
-        return None
-
-    def files(self) -> list[Path]:
-        """Return nothing: rows come from a database."""
-        return []
 
     def stage(
         self,

@@ -8,7 +8,6 @@ accepted is kept with its place and reason in the same transaction and holds up 
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from programme import declared
 from programme.calendar import coming_midnight, local_midnight
 from programme.database import Database, StorageFailed
 from programme.errors import InputRefused, NotReady
@@ -319,10 +319,9 @@ def _client(settings: Settings) -> dict[str, str]:
     path = settings.home / CONFIG_FILE
     if not path.exists():
         return {}
-    try:
-        found = _ClientFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (ValueError, ValidationError) as error:
-        raise InputRefused(f"{path} cannot be read: {error}. Nothing was read.") from error
+    undone = "Nothing was read."
+    tables = declared.tables_of(declared.text_of(path, undone), str(path), undone)
+    found = declared.checked(_ClientFile, tables, str(path), undone)
     absent = sorted(name for name in found.secrets.values() if name not in environ)
     if absent:
         raise InputRefused(

@@ -38,6 +38,10 @@ MEMBERS_AT_ONCE = 500
 Tell = Callable[[str], None]
 
 
+class BeingPublished(NotReady):
+    """Another process is writing everybody; nothing was written."""
+
+
 @dataclass(frozen=True, eq=False)
 class Published:
     """What a publication did.
@@ -53,15 +57,6 @@ class Published:
     removed: int
 
 
-def versions_of(champions: Champions) -> dict[str, int]:
-    """Return registered name -> version of the champions there are."""
-    models = (
-        champions.churn, champions.value, champions.repeat, champions.explore,
-        champions.next_order,
-    )  # fmt: skip
-    return {model.name: model.version for model in models if model is not None}
-
-
 def is_due(database: Database, champions: dict[str, int], snapshot: Snapshot) -> bool:
     """Return whether the store shows other champions, or an earlier snapshot, than these."""
     last = OnlineStore(database).publication()
@@ -70,6 +65,16 @@ def is_due(database: Database, champions: dict[str, int], snapshot: Snapshot) ->
     if snapshot.as_of < last.as_of:
         return False
     return (last.snapshot, dict(last.champions)) != (snapshot.path.name, champions)
+
+
+def lacking(settings: Settings, snapshot: Snapshot, shown: Snapshot) -> list[str]:
+    """Return what a snapshot has not yet, in words, of what was made of the one that is shown.
+
+    Members written without it would lose their tags or segments, and have them back soon after:
+    two changes each, of which neither was.
+    """
+    before = Nightly.of(settings, shown).missing()
+    return [one for one in Nightly.of(settings, snapshot).missing() if one not in before]
 
 
 def publish(
@@ -92,7 +97,7 @@ def publish(
 
     Raises
     ------
-    NotReady : if another process is writing everybody.
+    BeingPublished : if another process is writing everybody.
     """
     owner = owner or f"{socket.gethostname()[:60]}-{os.getpid()}"
     work = _Publishing(settings, database, champions, snapshot, now, tell, owner)
@@ -151,7 +156,7 @@ class _Publishing:
         if not leases.take(
             self.database, [leases.PUBLISHING], self.owner, present, leases.PUBLISHING_LASTS
         ):
-            raise NotReady(
+            raise BeingPublished(
                 "Another process is writing everybody's scores to the online store. Nothing was "
                 "published. Wait until it is done, or, if it was killed, "
                 f"{leases.PUBLISHING_LASTS.seconds // 60} minutes; then try again."
@@ -249,7 +254,7 @@ class _Publishing:
         kept = connection.execute(select(func.count()).where(other)).scalar_one()
         publication = Publication(
             self.number, self.snapshot.path.name, self.snapshot.as_of,
-            versions_of(self.champions), among, total, self.now,
+            self.champions.versions, among, total, self.now,
         )  # fmt: skip
         facts = asdict(publication) | {
             "champions": json.dumps(publication.champions),

@@ -21,19 +21,21 @@ from features.rollups import BRAND_DAYS, CATEGORY_DAYS, EVENT_DAYS, KEYS, ORDER_
 from features.sources.staging import contract_columns
 from programme.calendar import coming_midnight, local_midnight
 from serving.online.history import NAMED, History
+from serving.online.rows import TABLE_OF, Kind
 
-TABLE_OF_KIND = {"purchase": "purchases", "event": "events"}
+# Tables whose rows the inbox takes.
+_ACCEPTED = tuple(table.name for table in TABLE_OF.values())
 # Of rows whose keys are all new there are no versions to judge.
 _NEW = f"""select * exclude (file, line, raw, problem), cast({versions.NEW} as tinyint) as sign
     from fresh_rows where problem is null"""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingRow:
     """One row of the inbox."""
 
     seq: int
-    kind: str
+    kind: Kind
     key: str
     source_key: str
     accepted_at: datetime
@@ -42,7 +44,7 @@ class Waiting:
     @property
     def table(self) -> str:
         """Return the contract it fulfils."""
-        return TABLE_OF_KIND[self.kind]
+        return TABLE_OF[self.kind].name
 
     @property
     def held_by(self) -> str:
@@ -88,7 +90,7 @@ class Recent:
     def gather(
         self,
         components: Collection[int],
-        rows: Sequence[Waiting],
+        rows: Sequence[WaitingRow],
         now: datetime,
         *,
         lines: bool = True,
@@ -102,9 +104,9 @@ class Recent:
         lines : whether stored lines are wanted too, and not their rollups alone, which cost a
             fraction of them
         """
-        for table in set(NAMED) - set(TABLE_OF_KIND.values()):
+        for table in set(NAMED) - set(_ACCEPTED):
             self._table(f"hot_{table}", self.history.rows_sql(table, components))
-        for table in TABLE_OF_KIND.values():
+        for table in _ACCEPTED:
             fresh = [row for row in rows if row.table == table]
             stored = self.history.rows_sql(table, components)
             self._table("fresh_" + table, f"{stored} limit 0")
@@ -126,7 +128,7 @@ class Recent:
     def _clock(self, name: str) -> Clock:
         return clock_of(self.connection, self.timezone, f"select * from {name}")
 
-    def _accept(self, table: contracts.Table, rows: Sequence[Waiting], now: datetime) -> None:
+    def _accept(self, table: contracts.Table, rows: Sequence[WaitingRow], now: datetime) -> None:
         """Add rows of the inbox to the stored ones, as an ingest would."""
         self.connection.register("inbox_rows", _as_table(table, rows))
         until = local_midnight(coming_midnight(now, self.timezone), self.timezone)
@@ -198,10 +200,10 @@ class Recent:
         return self.connection.execute(sql).fetchall()[0][0]
 
 
-def linked(history: History, rows: Sequence[Waiting]) -> dict[str, set[str]]:
+def linked(history: History, rows: Sequence[WaitingRow]) -> dict[str, set[str]]:
     """Return for the name of each row whose stored rows it may be a version of."""
     found: dict[str, set[str]] = {}
-    for table in TABLE_OF_KIND.values():
+    for table in _ACCEPTED:
         by_key: dict[str, set[str]] = {}
         for row in rows:
             if row.table == table:
@@ -212,7 +214,7 @@ def linked(history: History, rows: Sequence[Waiting]) -> dict[str, set[str]]:
     return found
 
 
-def _as_table(table: contracts.Table, rows: Sequence[Waiting]) -> pa.Table:
+def _as_table(table: contracts.Table, rows: Sequence[WaitingRow]) -> pa.Table:
     """Lay the content of rows out as text, one column each, in the order of their numbers."""
     ordered = sorted(rows, key=lambda row: row.seq)
     contents = [json.loads(row.content) for row in ordered]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import duckdb
@@ -29,15 +29,16 @@ from programme.errors import NotReady
 from programme.settings import Settings, open_programme
 from serving.online import changes, leases
 from serving.online.history import History
-from serving.online.hot_view import HotView
+from serving.online.hot_view import HotView, Wares
 from serving.online.inbox import last_row
 from serving.online.publish import churn_traits, scores_of, texts_of
-from serving.online.recent import Recent, Waiting, linked
+from serving.online.recent import Recent, WaitingRow, linked
 from serving.online.relations import Relations
 from serving.online.store import NUMBERS, Kept, OnlineStore, Publication, StoredMember, part_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
 from serving.online.traits import Nightly, Standing, nothing
 from training.champions import Champions
+from training.models.replenishment import usual_gaps
 
 # Rows that are refreshed at a time. A step costs a third of a second before its first member and
 # a millisecond and a half for each, so that those who wait are taken together.
@@ -91,6 +92,11 @@ class Setting:
     reference: Reference
     standing: Standing | None
 
+    @cached_property
+    def usual_gaps(self) -> "pd.Series[float]":
+        """Return the gap that is usual in each category, as the snapshot froze it."""
+        return usual_gaps(self.snapshot)
+
     @classmethod
     def of(
         cls, settings: Settings, publication: Publication, champions: Champions, taken: Snapshot
@@ -127,6 +133,7 @@ class Refresher:
         path = settings.home / "online" / f"history-{name}.duckdb"
         self.history = History(connection, self.lake, path, self.programme.timezone)
         self.recent = Recent(connection, self.history, self.programme.timezone)
+        self.wares = Wares(settings, connection, self.history)
         self.store = OnlineStore(database)
         self.position = 0
         self.relations = Relations(self.history)
@@ -200,11 +207,11 @@ class Refresher:
             self._seen = rows[-1].seq if len(rows) == 5_000 else last
         return last
 
-    def _rows(self, wanted: Select[Any]) -> list[Waiting]:
+    def _rows(self, wanted: Select[Any]) -> list[WaitingRow]:
         with self.database.read() as connection:
-            return [Waiting(*row) for row in connection.execute(wanted)]
+            return [WaitingRow(*row) for row in connection.execute(wanted)]
 
-    def _rows_of(self, names: Sequence[str], last: int) -> list[Waiting]:
+    def _rows_of(self, names: Sequence[str], last: int) -> list[WaitingRow]:
         """Return every row of some names that the history does not hold."""
         found = []
         for first in range(0, len(names), _NAMES_AT_ONCE):
@@ -217,7 +224,7 @@ class Refresher:
         return sorted(found, key=lambda row: row.seq)
 
     def _carefully(
-        self, names: list[str], rows: list[Waiting], last: int, now: datetime, done: Done,
+        self, names: list[str], rows: list[WaitingRow], last: int, now: datetime, done: Done,
         *, scored: bool,
     ) -> None:  # fmt: skip
         """Refresh some names; where that fails, half of them each, down to the one at fault."""
@@ -246,7 +253,7 @@ class Refresher:
         done.scored += len(made.members) if scored else 0
 
     def _fault(
-        self, name: str, rows: list[Waiting], error: Exception, now: datetime, done: Done,
+        self, name: str, rows: list[WaitingRow], error: Exception, now: datetime, done: Done,
         *, scored: bool,
     ) -> None:  # fmt: skip
         """Count a member's failures; set her rows aside when there were enough of them."""
@@ -296,7 +303,9 @@ class Refresher:
         ids = [str(one) for one in frame.index]
         scores: list[dict[str, Any] | None] = [None] * len(ids)
         if scored and ids:
-            view = HotView(frame, self.connection, hot, setting, as_of, zone, self.recent)
+            view = HotView(
+                frame, self.connection, hot, setting, as_of, zone, self.recent, self.wares
+            )
             population = setting.champions.expect(view, setting.publication.percentiles)
             told = setting.champions.score(population, ids, churn=False)
             scores = [scores_of(one) for one in told]
@@ -341,7 +350,7 @@ class Refresher:
         return made
 
     def _write(
-        self, made: "_Made", rows: list[Waiting], now: datetime, connection: Connection
+        self, made: "_Made", rows: list[WaitingRow], now: datetime, connection: Connection
     ) -> int:
         """Write members, what changed about them, and that their rows are shown: all or nothing."""
         needed = {part_of(row.source_key) for row in rows}

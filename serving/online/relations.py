@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from serving.online.history import History
-from serving.online.recent import Waiting
+from serving.online.recent import WaitingRow
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Relations:
         self._of_key: dict[tuple[str, str], str] = {}
         self._links: dict[str, set[str]] = {}
 
-    def note(self, rows: Iterable[Waiting], holders: Mapping[str, set[str]]) -> None:
+    def note(self, rows: Iterable[WaitingRow], holders: Mapping[str, set[str]]) -> None:
         """Note rows in their order, and whose stored rows they may be versions of."""
         for row in rows:
             earlier = self._of_key.setdefault((row.kind, row.key), row.source_key)

@@ -1,4 +1,4 @@
-"""The refresh worker: what the inbox holds is shown by the store within a second.
+"""The refresh worker: what the inbox holds is shown by the store seconds later.
 
 Features first, then scores, then whatever is due beside them: everybody is published when the
 champions or the latest snapshot change, the inbox is flushed into the lake from time to time, and
@@ -26,8 +26,9 @@ from programme.settings import Settings, open_programme
 from serving.online import changes, leases
 from serving.online.flush import flush, state
 from serving.online.hooks import Teller
-from serving.online.publish import is_due, publish, versions_of
+from serving.online.publish import is_due, lacking, publish
 from serving.online.refresh import Done, Refresher, Setting
+from serving.online.store import Publication
 from serving.online.tables import PARTS
 from training import registry
 from training.bundle import TARGETS
@@ -41,7 +42,7 @@ FLUSH_AFTER = timedelta(minutes=15)
 FLUSH_ROWS = 50_000
 # While features wait all the time, scores get their turn once in so many steps. Their models cost
 # most of a second before the first member and a hundredth for each: few at a time are no cheaper.
-SCORES_EVERY, SCORES_THEN = 10, 25
+SCORES_EVERY = 10
 # After a fault that may pass.
 REST_SECONDS = 0.5
 WORKERS_MAX = 64
@@ -188,7 +189,7 @@ class Worker:
         if done.oldest is None:
             return bool(self._score(refresher).scored)
         if self._steps % SCORES_EVERY == 0:
-            self._score(refresher, SCORES_THEN)
+            self._score(refresher)
         return True
 
     def _step(self, refresher: Refresher) -> Done:
@@ -196,8 +197,8 @@ class Worker:
         self._count(done)
         return done
 
-    def _score(self, refresher: Refresher, limit: int = 25) -> Done:
-        done = refresher.score_due(self.parts, self.clock(), limit)
+    def _score(self, refresher: Refresher) -> Done:
+        done = refresher.score_due(self.parts, self.clock())
         self._count(done)
         return done
 
@@ -224,12 +225,12 @@ class Worker:
     def _look(self, refresher: Refresher, *, wait: bool = False) -> None:
         """Look for other champions, another snapshot, another publication."""
         versions = self._versions()
-        taken = snapshots.latest(self.settings)
-        if self._champions is None or versions_of(self._champions) != versions:
+        taken = self._whole(refresher.store.publication(), snapshots.latest(self.settings))
+        if self._champions is None or self._champions.versions != versions:
             self.tell("loading the champions")
             self._champions = Champions.load(self.settings)
         champions = self._champions
-        if is_due(self.database, versions_of(champions), taken):
+        if is_due(self.database, champions.versions, taken):
             self._begin("publish", lambda: self._publish(champions, taken))
             if wait:
                 self._beside["publish"].join()
@@ -241,7 +242,7 @@ class Worker:
             and present.champions is champions
         ):
             return
-        if dict(last.champions) != versions_of(champions):
+        if dict(last.champions) != champions.versions:
             return  # it will be published; until then members keep the champions they have
         snapshot = next((one for one in snapshots.of_name(self.settings, last.snapshot)), None)
         if snapshot is None:
@@ -250,6 +251,20 @@ class Worker:
         refresher.use(Setting.of(self.settings, last, champions, snapshot))
         refresher.follow(self.tell)
         self.tell(f"refreshing members as publication {last.publication_no} sees them")
+
+    def _whole(self, last: Publication | None, newest: Snapshot) -> Snapshot:
+        """Return the newest snapshot; while it lacks what the one that is shown has, that one."""
+        if last is None or last.snapshot == newest.path.name:
+            return newest
+        shown = next(iter(snapshots.of_name(self.settings, last.snapshot)), None)
+        absent = lacking(self.settings, newest, shown) if shown is not None else []
+        if shown is None or not absent:
+            return newest
+        self._complain(
+            f"The snapshot of {newest.as_of} has no {', no '.join(absent)} yet. Members are shown "
+            f"as of {shown.as_of} until it has: perennial score makes them."
+        )
+        return shown
 
     def _versions(self) -> dict[str, int]:
         programme = open_programme(self.settings)

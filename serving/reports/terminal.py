@@ -126,8 +126,11 @@ def show_scores(console: Console, scored: Scored) -> None:
     console.print(f"All of them: {scored.path}", **PLAIN)
 
 
-def show_published(console: Console, published: Published) -> None:
-    """Print how many members the service answers about now."""
+def show_published(console: Console, published: Published | None) -> None:
+    """Print how many members the service answers about now; None: another process wrote them."""
+    if published is None:
+        console.print("The service answers from these scores: another process wrote them.", **PLAIN)
+        return
     kept = f"; {published.kept:,} knew more and were left" if published.kept else ""
     console.print(
         f"The service answers about {published.written:,} members as of "

@@ -13,7 +13,7 @@ from programme.errors import NotReady
 from programme.settings import Settings
 from serving.online import leases
 from serving.online import publish as publishing
-from serving.online.publish import is_due, publish, versions_of
+from serving.online.publish import is_due, publish
 from serving.online.store import NUMBERS, OnlineStore
 from tests.little_programme import AS_OF, LittleProgramme
 from training.champions import Champions
@@ -70,13 +70,13 @@ def test_percentiles_of_the_publication_are_those_of_everybody(
 
     last = OnlineStore(database).publication()
     population = champions.population(trained.snapshot)
-    assert last is not None and last.champions == versions_of(champions)
+    assert last is not None and last.champions == champions.versions
     np.testing.assert_array_equal(
         placed(population.churn_probability, last.percentiles["churn"]),
         population.churn_percentile,
     )
-    assert not is_due(database, versions_of(champions), trained.snapshot)
-    assert is_due(database, versions_of(champions) | {"churn_28d": 9}, trained.snapshot)
+    assert not is_due(database, champions.versions, trained.snapshot)
+    assert is_due(database, champions.versions | {"churn_28d": 9}, trained.snapshot)
 
 
 def test_a_row_that_knows_more_stays(

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,58 +12,26 @@ from features import engine, lake
 from programme.database import Database
 from programme.settings import Settings
 from serving.online.flush import flush
+from tests.features.killed_writer import after_calls, around_rename
 from tests.serving.online.intake.till import event, hand_in, line
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_after(owner: Any, name: str, calls: int) -> None:
-    """Die when a function has returned so many times."""
-    original, made = getattr(owner, name), [0]
-
-    def counted(*given: Any, **named: Any) -> Any:
-        result = original(*given, **named)
-        made[0] += 1
-        if made[0] == calls:
-            die()
-        return result
-
-    setattr(owner, name, counted)
-
-
-def die_at_manifest(*, before: bool) -> None:
-    """Die just before or just after the lake's manifest takes its name."""
-    original = Path.replace
-
-    def replace(self: Path, target: Any) -> Path:
-        if before and Path(target).name == "manifest.json":
-            die()
-        moved = original(self, target)
-        if Path(target).name == "manifest.json":
-            die()
-        return moved
-
-    Path.replace = replace  # type: ignore[method-assign, assignment]
 
 
 def arm(point: str) -> None:
     what, _, detail = point.partition(":")
     if what == "copy":
-        die_after(engine, "copy_to_parquet", int(detail))
+        after_calls(engine, "copy_to_parquet", int(detail))
     elif what == "sync":
-        die_after(lake, "sync_file", int(detail))
+        after_calls(lake, "sync_file", int(detail))
     elif what == "manifest":
-        die_at_manifest(before=detail == "before")
+        around_rename("manifest.json", before=detail == "before")
     elif what == "forget":
         from serving.online import flush as flushing
 
-        die_after(flushing, "forget", 1)
+        after_calls(flushing, "forget", 1)
     elif what == "accept":
         from tests.serving.online.intake import till
 
-        die_after(till, "accept", int(detail))
+        after_calls(till, "accept", int(detail))
 
 
 def live(settings: Settings, seed: int) -> None:
