@@ -3,14 +3,11 @@
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from features import snapshot
 from features.segments import segmentation
-from features.snapshot import Snapshot
 from features.tags import store
 from programme.database import Database
-from programme.errors import NotReady
 from programme.settings import Settings
 from serving.online.publish import BeingPublished, Published, is_due, publish
 from training.champions import Champions
@@ -44,7 +41,7 @@ def publish_latest(
     champions = Champions.load(settings)
     database = Database.open(settings)
     try:
-        segments = _segments(settings, taken, tell)
+        segments = segmentation.build(settings, taken.as_of, tell).members_file
         store.build(settings, taken.as_of, tell, segments=segments)
         while True:
             present = now + timedelta(seconds=time.monotonic() - begun)
@@ -57,12 +54,3 @@ def publish_latest(
                 return None
     finally:
         database.close()
-
-
-def _segments(settings: Settings, taken: Snapshot, tell: Tell) -> Path | None:
-    """Return the file of the members' segments; None: the programme is too young for any."""
-    try:
-        return segmentation.build(settings, taken.as_of, tell).members_file
-    except NotReady as error:
-        tell(str(error))
-        return None

@@ -34,8 +34,11 @@ def served(mlflow_template: Path, tmp_path: Path) -> SmallHome:
 @pytest.fixture
 def client(served: SmallHome) -> Iterator[tuple[TestClient, Live]]:
     live, desk = Live(), PointsDesk(served.settings)
-    live.start(served.settings.model_copy(update={"poll_seconds": 0.05}), on_loaded=lambda: None)
+    quick = served.settings.model_copy(update={"poll_seconds": 0.05})
     with client_of(live, desk=desk) as client:
+        # Once the routes are made, as in the service: FastAPI silences a warning while it makes
+        # them, and a thread that loads a model meanwhile undoes that.
+        live.start(quick, on_loaded=lambda: None)
         wait_for(lambda: client.get("/readyz").status_code == 200)
         yield client, live
     live.stop()

@@ -1,8 +1,6 @@
 """The worker publishes a night once the night is whole; until then members keep what they had."""
 
 import logging
-import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,8 +21,9 @@ from training.champions import Champions
 
 
 @pytest.fixture
-def home(trained: LittleProgramme, champions: Champions, tmp_path: Path) -> HotHome:
+def home(trained: LittleProgramme, tmp_path: Path) -> HotHome:
     """Return a home whose members are shown with tags, and bought on the day after."""
+    champions = Champions.load(trained.settings)
     made = make(trained, tmp_path, champions)
     tags.build(made.settings, AS_OF)
     publish(made.settings, made.database, champions, made.snapshot, NOW)
@@ -61,21 +60,6 @@ def test_a_snapshot_without_tags_waits_for_them_and_nobody_loses_one(
     assert last is not None and last.snapshot == night.path.name
 
 
-def test_a_night_that_is_too_young_for_segments_is_published_without_them(
-    home: HotHome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home.night()
-    # What is refused in the first weeks of a programme.
-    monkeypatch.setattr("features.segments.return_table.HISTORY_DAYS", 10_000)
-    said: list[str] = []
-
-    done = publish_latest(home.settings, NOW + timedelta(hours=7), said.append)
-
-    assert done is not None and done.publication.as_of == AS_OF + timedelta(days=1)
-    assert any("stages need" in one for one in said)
-    assert any(one.traits["tags"] for one in OnlineStore(home.database).read(["m001"]).values())
-
-
 @pytest.mark.parametrize("same", [True, False])
 def test_whoever_is_publishing_is_waited_for(
     home: HotHome, monkeypatch: pytest.MonkeyPatch, *, same: bool
@@ -87,14 +71,14 @@ def test_whoever_is_publishing_is_waited_for(
     now = NOW + timedelta(hours=7)
     leases.take(home.database, [leases.PUBLISHING], "another", now, leases.PUBLISHING_LASTS)
 
-    def end() -> None:
-        time.sleep(0.3)
-        leases.release(home.database, "another")
-
-    threading.Thread(target=end, daemon=True).start()
     said: list[str] = []
 
-    done = publish_latest(home.settings, now, said.append)
+    def tell(told: str) -> None:
+        said.append(told)
+        if "waiting for it" in told:
+            leases.release(home.database, "another")
+
+    done = publish_latest(home.settings, now, tell)
 
     assert any("waiting for it" in one for one in said)
     assert (done is None) is same
