@@ -1,22 +1,13 @@
 """The command line of the inbox: `perennial inbox --help` lists its verbs."""
 
 import signal
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from perennial_options import HomeOption, JsonOption, print_json, settings_of
+from perennial_options import HomeOption, JsonOption, database_of, print_json, settings_of
 from serving.reports.console import console, ends_on_request, progress
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from programme.database import Database
-    from programme.settings import Settings
 
 app = typer.Typer(
     name="inbox",
@@ -32,8 +23,8 @@ def flush(home: HomeOption = None) -> None:
     from serving.online.flush import flush as job
     from serving.reports.terminal import show_ingested
 
-    with _opened(home) as (settings, database), ends_on_request(), progress("flush") as tell:
-        done = job(database, settings, now=datetime.now(UTC), tell=tell)
+    with database_of(home) as database, ends_on_request(), progress("flush") as tell:
+        done = job(database, settings_of(home), now=datetime.now(UTC), tell=tell)
     if done.ingested is None:
         console.print("nothing had come since the last flush", markup=False)
     else:
@@ -50,8 +41,8 @@ def show(home: HomeOption = None, json: JsonOption = False) -> None:
     """Say what is in the inbox: what the lake does not hold, what the store does not show."""
     from serving.online.flush import state
 
-    with _opened(home) as (settings, database):
-        found = state(database, settings)
+    with database_of(home) as database:
+        found = state(database, settings_of(home))
     if json:
         print_json({**asdict(found), "waiting": found.waiting._asdict()})
         return
@@ -93,7 +84,7 @@ def dead(home: HomeOption = None, json: JsonOption = False) -> None:
     """Count the messages of Kafka that could not be accepted, by topic and reason."""
     from serving.online.kafka_source import dead_letters
 
-    with _opened(home) as (_, database):
+    with database_of(home) as database:
         found = dead_letters(database)
     if json:
         print_json([one._asdict() for one in found])
@@ -104,17 +95,3 @@ def dead(home: HomeOption = None, json: JsonOption = False) -> None:
         )
     if not found:
         console.print("none was put aside", markup=False)
-
-
-@contextmanager
-def _opened(home: Path | None) -> "Iterator[tuple[Settings, Database]]":
-    from programme.database import Database
-    from programme.settings import open_programme
-
-    settings = settings_of(home)
-    open_programme(settings)
-    database = Database.open(settings)
-    try:
-        yield settings, database
-    finally:
-        database.close()

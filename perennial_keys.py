@@ -1,20 +1,15 @@
 """The command line of access: `perennial keys --help` lists its verbs."""
 
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perennial_options import HomeOption, JsonOption, print_json, settings_of
+from perennial_options import HomeOption, JsonOption, database_of, print_json
 from programme.calendar import parse_instant
 from serving.reports.console import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from programme.database import Database
     from serving.access.keys import Key
 
 app = typer.Typer(
@@ -51,7 +46,7 @@ def create(
     from serving.access import keys
 
     now = datetime.now(UTC)
-    with _database(home) as database:
+    with database_of(home) as database:
         key, sent = keys.create(
             database, name, _listed(scopes), now=now, per_second=per_second,
             expires_at=parse_instant(expires) if expires else None,
@@ -72,7 +67,7 @@ def rotate(
     from serving.access import keys
 
     now = datetime.now(UTC)
-    with _database(home) as database:
+    with database_of(home) as database:
         new, sent, old = keys.rotate(database, which, keep=timedelta(days=keep_days), now=now)
     if not as_json:
         console.print(f"{old.key_id} ends at {old.expires_at:%Y-%m-%d %H:%M} UTC", markup=False)
@@ -93,7 +88,7 @@ def listed(
     from serving.reports.keys import show_keys
 
     now = datetime.now(UTC)
-    with _database(home) as database:
+    with database_of(home) as database:
         found = [key for key in keys.every(database) if all_keys or key.state(now) == "live"]
     if as_json:
         print_json([told(key, now=now) for key in found])
@@ -110,7 +105,7 @@ def revoke(which: WhichArgument, as_json: JsonOption = False, home: HomeOption =
     from serving.reports.keys import as_json as told
 
     now = datetime.now(UTC)
-    with _database(home) as database:
+    with database_of(home) as database:
         key = keys.revoke(database, which, now=now)
     if as_json:
         print_json(told(key, now=now))
@@ -129,20 +124,6 @@ def scopes() -> None:
     for name, meaning in SCOPES.items():
         table.add_row(name, meaning)
     console.print(table, markup=False)
-
-
-@contextmanager
-def _database(home: Path | None) -> "Iterator[Database]":
-    from programme.database import Database
-    from programme.settings import open_programme
-
-    settings = settings_of(home)
-    open_programme(settings)  # a misspelt home gets no key
-    database = Database.open(settings)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def _listed(scopes: str) -> list[str]:

@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +15,9 @@ from programme.database import Busy, Database, StorageFailed
 from programme.errors import NotReady
 from programme.settings import Settings
 from serving.online.reader import Reader
-from serving.online.store import NUMBERS, OnlineStore, StoredMember
+from serving.online.store import OnlineStore, StoredMember
+from tests.serving.online.stored import MEMBER
 
-MEMBER = StoredMember(
-    member_id="1145",
-    as_of=date(2018, 1, 1),
-    data_as_of=datetime(2017, 12, 31, 12, 0, 0, 5, UTC),
-    population="dormant",
-    features=np.arange(len(NUMBERS), dtype=np.float64),
-    texts={"home_store": "北京 '1'"},
-    scores={"value": {"value_cents": 12.5}},
-    traits={"stage": "loyal", "tags": ["a"]},
-    snapshot="2018-01-01_a_000001_b",
-    updated_at=datetime(2018, 1, 1, tzinfo=UTC),
-    seq=7,
-)
 OTHERS = [replace(MEMBER, member_id=f"o{number}") for number in range(600)]
 
 

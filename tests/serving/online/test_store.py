@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -12,22 +11,9 @@ from hypothesis.extra.numpy import arrays
 
 from programme.database import Database
 from programme.settings import Settings
-from serving.online.store import NUMBERS, OnlineStore, StoredMember, part_of
+from serving.online.store import NUMBERS, OnlineStore, part_of
 from serving.online.tables import PARTS
-
-MEMBER = StoredMember(
-    member_id="1145",
-    as_of=date(2018, 1, 1),
-    data_as_of=datetime(2017, 12, 31, 12, 0, 0, 5, UTC),
-    population="active",
-    features=np.arange(len(NUMBERS), dtype=np.float64),
-    texts={"home_store": "北京 '1'"},
-    scores={"value": {"value_cents": 12.5}},
-    traits={"stage": "loyal", "tags": ["a"]},
-    snapshot="2018-01-01_a_000001_b",
-    updated_at=datetime(2018, 1, 1, tzinfo=UTC),
-    seq=7,
-)
+from tests.serving.online.stored import MEMBER
 
 
 @pytest.fixture(scope="module")
