@@ -250,14 +250,11 @@ def test_a_registry_of_another_home_brings_its_own_version_one(
 def test_a_registry_that_is_locked_keeps_the_last_good(live: Live, served: SmallHome) -> None:
     holder = sqlite3.connect(served.settings.home / "mlflow.db", isolation_level=None)
     holder.execute("begin exclusive")
-    started = time.monotonic()
-
     reason = refused(live, served, "registry")
 
     holder.rollback()
     holder.close()
     assert "busy or away" in reason
-    assert time.monotonic() - started < 10
     assert not live.refresh(served.settings)
     assert live.trouble == {}
 
@@ -377,10 +374,8 @@ def test_a_start_with_something_missing_says_what_and_goes_on_once_it_is_there(
     quick = home.settings.model_copy(update={"poll_seconds": 0.05})
     live, taken = Live(), threading.Event()
 
-    began = time.monotonic()
     live.start(quick, on_loaded=taken.set)
     wait_for(lambda: live.counts.looks > 0)
-    assert time.monotonic() - began < 10
     assert reason in (live.reason or "")
     with pytest.raises(NotReady, match=reason):
         live.facts()

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,11 +181,9 @@ def test_lines_are_written_in_order_and_whole(tmp_path: Path) -> None:
 def test_a_reader_who_takes_nothing_stops_nobody() -> None:
     read, write = os.pipe()  # holds 64 KB, and nobody reads
     lines = Lines(write)
-    began = time.perf_counter()
     for _ in range(Lines.WAITING_MAX + 5_000):
         lines.write("x" * 100 + "\n")
 
-    assert time.perf_counter() - began < 5
     assert len(lines._waiting) <= Lines.WAITING_MAX
     os.close(read)  # the writer's thread is let go
     lines.close()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -180,17 +179,16 @@ def test_a_slow_challenger_is_let_go_of_and_nobody_waits(beside: Shadow) -> None
 
     rows = members()
     said = expected(0.0, rows)
-    began = time.monotonic()
     for _ in range(3 * WAITING_MAX):
         beside.offer(1, IDS, rows, said)
-    passed = time.monotonic() - began
+    scored_meanwhile = sum(told["n"] for told in beside.report())
     stuck.go.set()
     beside.stop()
 
     (told,) = beside.report()
+    assert scored_meanwhile == 0
     assert beside.dropped >= (2 * WAITING_MAX - 1) * len(IDS)
     assert told["n"] + beside.dropped == 3 * WAITING_MAX * len(IDS)
-    assert passed < 5.0
 
 
 def test_a_challenger_that_fails_is_counted_and_logged_once(

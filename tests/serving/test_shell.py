@@ -28,10 +28,14 @@ SHORT = 0.2
 
 
 class Kitchen:
-    """An API whose routes take as long as a test says; `busy` counts those at work."""
+    """An API whose routes take as long as a test says; `busy` counts those at work.
+
+    Who was told before whom is counted, not timed: a busy machine is no fault of the shell.
+    """
 
     def __init__(self) -> None:
         self.busy = self.most = self.done = 0
+        self.on_work: Callable[[], object] = lambda: None
         self.go = threading.Event()
         self._lock = threading.Lock()
         self.api = api = FastAPI(openapi_url=None)
@@ -78,6 +82,7 @@ class Kitchen:
         with self._lock:
             self.busy += 1
             self.most = max(self.most, self.busy)
+        self.on_work()
         try:
             wait()
         finally:
@@ -119,10 +124,10 @@ def assert_is_a_problem(response: httpx2.Response, status: int) -> dict[str, Any
     return problem
 
 
-async def asked(shell: Shell, path: str, times: int) -> list[tuple[int, dict[bytes, bytes], float]]:
-    """Ask at once, so many times; return statuses, headers and seconds."""
+async def asked(shell: Shell, path: str, times: int) -> list[tuple[int, dict[bytes, bytes]]]:
+    """Ask at once, so many times; return statuses and headers."""
 
-    async def one() -> tuple[int, dict[bytes, bytes], float]:
+    async def one() -> tuple[int, dict[bytes, bytes]]:
         status, headers, finished = 0, {}, asyncio.Event()
         sent = False
 
@@ -141,7 +146,6 @@ async def asked(shell: Shell, path: str, times: int) -> list[tuple[int, dict[byt
             elif not message.get("more_body"):
                 finished.set()
 
-        began = time.perf_counter()
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
             "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
@@ -154,7 +158,7 @@ async def asked(shell: Shell, path: str, times: int) -> list[tuple[int, dict[byt
         await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
         left.cancel()
         pending.append(work)
-        return status, headers, time.perf_counter() - began
+        return status, headers
 
     pending: list[Awaitable[None]] = []
     return await asyncio.gather(*(one() for _ in range(times)))
@@ -165,40 +169,41 @@ def test_slow_work_is_given_up_bounded_and_recovers(kitchen: Kitchen) -> None:
 
     async def story() -> None:
         answers = await asked(shell, "/v1/slow", 20)
-        statuses = [status for status, _, _ in answers]
+        statuses = [status for status, _ in answers]
         assert set(statuses) == {503, 504}
         # Those in the line, too, are told within their time.
         assert statuses.count(504) == 5
-        assert max(seconds for _, _, seconds in answers) < 5
+        assert kitchen.done == 0  # told before any work was done, not once it was
         assert kitchen.most == 3
         assert shell.lanes["thread"].in_work == 3  # given up, and still at work
 
         more = await asked(shell, "/v1/nap", 4)
-        assert {status for status, _, _ in more} <= {503}
+        assert {status for status, _ in more} <= {503}
 
         kitchen.go.set()
         while shell.lanes["thread"].in_work:
             await asyncio.sleep(0.01)
-        assert [status for status, _, _ in await asked(shell, "/v1/nap", 3)] == [200] * 3
+        assert [status for status, _ in await asked(shell, "/v1/nap", 3)] == [200] * 3
 
     asyncio.run(story())
 
 
-def test_64_callers_at_once_get_200_or_503_and_wait_a_bounded_time(kitchen: Kitchen) -> None:
+def test_64_callers_at_once_get_200_or_503_behind_a_bounded_line(kitchen: Kitchen) -> None:
     shell = shell_of(kitchen.api, Live(), lanes=lanes(at_once=4, line=8))
+    lane, lines = shell.lanes["thread"], []
+    kitchen.on_work = lambda: lines.append(lane.in_line)
 
     async def story() -> None:
         answers = [one for _ in range(5) for one in await asked(shell, "/v1/nap", 64)]
-        statuses = [status for status, _, _ in answers]
+        statuses = [status for status, _ in answers]
         assert set(statuses) == {200, 503}
         assert statuses.count(200) >= 5 * 12
         assert kitchen.most <= 4
-        accepted = sorted(seconds for status, _, seconds in answers if status == 200)
-        assert accepted[int(len(accepted) * 0.99)] < 2.0
-        for status, headers, _ in answers:
+        assert 0 < max(lines) <= 8  # nobody is ever behind more than these and those at work
+        for status, headers in answers:
             if status == 503:
                 assert 1 <= int(headers[b"retry-after"]) <= 30
-        assert shell.lanes["thread"].in_work == shell.lanes["thread"].in_line == 0
+        assert lane.in_work == lane.in_line == 0
 
     asyncio.run(story())
 
@@ -210,10 +215,9 @@ def test_probes_are_answered_while_everything_is_full(kitchen: Kitchen) -> None:
         await asked(shell, "/v1/slow", 2)
         transport = httpx2.ASGITransport(app=shell, client=NEAR)
         async with httpx2.AsyncClient(transport=transport, base_url=HERE) as near:
-            began = time.perf_counter()
             assert (await near.get("/readyz")).status_code == 503  # no champion in this test
             assert (await near.get("/metrics")).status_code == 200
-            assert time.perf_counter() - began < 2
+            assert kitchen.done == 0
 
     asyncio.run(story())
 
@@ -263,9 +267,7 @@ def test_fifty_megabytes_are_refused_without_being_kept(kitchen: Kitchen, announ
 
     content = b" " * (50 << 20) if announced else dribble()
     with client(kitchen) as near:
-        began = time.perf_counter()
         answer = post(near, content=content)
-        assert time.perf_counter() - began < 5
 
     assert_is_a_problem(answer, 413)
 
@@ -320,11 +322,9 @@ def test_another_content_type_is_refused(kitchen: Kitchen, kind: str) -> None:
 )  # fmt: skip
 def test_no_body_however_odd_is_a_fault_of_ours(kitchen: Kitchen, content: bytes) -> None:
     with client(kitchen) as near:
-        began = time.perf_counter()
         answer = post(near, content=content)
 
     assert answer.status_code in (200, 400, 422)
-    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize(
