@@ -324,7 +324,7 @@ def test_a_service_waits_for_its_champion_answers_and_ends_without_cutting_anybo
         in_flight = [HalfSent(service_.port) for _ in range(50)]
         time.sleep(0.5)  # all of them are being read
         service_.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: (said := get(f"{url}/readyz")) is None or said.status_code == 503, 1.0)
+        wait_for(lambda: (said := get(f"{url}/readyz")) is None or said.status_code == 503)
         draining = get(f"{url}/readyz")
         wait_for(lambda: get(f"{url}/livez") is None)
         refused_while_ending = service_.process.poll() is None
