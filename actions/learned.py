@@ -1,7 +1,7 @@
 """What logged decisions teach of an action: whom it changes by how much, and who redeems it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,11 @@ from training.models.trial import Trial
 from training.models.uplift import UpliftModel
 from training.models.uplift_learners import UPLIFT_TREES, Learner, Part, grower
 
+# Fatigue, and much else that moves an effect, is nearly a line: trees that answer with numbers need
+# many steps for it, and take noise with each (docs/decisions/0019).
+EFFECT_TREES = replace(UPLIFT_TREES, linear=True)
+# Lines go on beyond what was seen, and money has long tails: columns end at these quantiles.
+ENDS = (0.01, 0.99)
 # With a smaller chance of either, one member would stand for fifty and more.
 CHANCE_LEAST = 0.02
 # So many who got nothing are kept for each who got the action. Where few are contacted, the others
@@ -104,23 +109,29 @@ class ActionModel:
     uplift : of the outcome
     redeem : by what she is; None: `redeem_rate` holds for everybody
     redeem_rate, redeem_error : of all who were contacted, and the standard error of one's chance
+    ends : where each column ends, low and high, (2, columns)
     """
 
     uplift: UpliftModel
     redeem: Part | None
     redeem_rate: float
     redeem_error: float
+    ends: Numbers
+
+    def within(self, x: Numbers) -> Numbers:
+        """Return columns ended where they were for learning, (n, columns)."""
+        return ended(x, self.ends)
 
     def changes(self, x: Numbers) -> Guess:
         """Return the change of the outcome for each member, of shape (n,)."""
-        return Guess(*self.uplift.predict_with_error(x))
+        return Guess(*self.uplift.predict_with_error(self.within(x)))
 
     def redeems(self, x: Numbers) -> Guess:
         """Return the chance that each member redeems, of shape (n,)."""
         if self.redeem is None:
             rate = np.full(len(x), self.redeem_rate)
         else:
-            rate = np.clip(self.redeem.answer(x), 0.0, 1.0)
+            rate = np.clip(self.redeem.answer(self.within(x)), 0.0, 1.0)
         return Guess(rate, np.full(len(x), self.redeem_error))
 
     def profit(self, x: Numbers, value: Numbers, costs: Costs) -> tuple[Guess, Guess]:
@@ -144,7 +155,7 @@ def learn(
     seed: int,
     learner: Learner = "x",
     splits: int = 1,
-    trees: Trees = UPLIFT_TREES,
+    trees: Trees = EFFECT_TREES,
 ) -> ActionModel:
     """Learn an action from what was decided before.
 
@@ -160,7 +171,8 @@ def learn(
     InputRefused : if nobody got the action, or nobody went without.
     """
     few, _, chance = logged.thinned(action, np.random.default_rng(seed))
-    trial = Trial.of(few.x, few.done == action, few.outcome, chance)
+    ends = ends_of(few.x)
+    trial = Trial.of(ended(few.x, ends), few.done == action, few.outcome, chance)
     model = uplift.fit(
         trial.x, trial.treated, trial.outcome, trial.propensity,
         learner=learner, seed=seed, splits=splits, trees=trees,
@@ -171,6 +183,21 @@ def learn(
     error = float(np.sqrt(rate * (1 - rate) / (REDEEM_WEIGHT + min(count, REDEEMED_LEAST))))
     booster = None
     if count >= REDEEMED_LEAST and np.ptp(redeemed) > 0:
-        grow = grower(trees, 2, seed)
-        booster = Part(1.0, grow(logged.x[got], redeemed, np.ones(count)))
-    return ActionModel(model, booster, rate, error)
+        grow = grower(replace(trees, linear=False), 2, seed)
+        booster = Part(1.0, grow(ended(logged.x[got], ends), redeemed, np.ones(count)))
+    return ActionModel(model, booster, rate, error, ends)
+
+
+def ends_of(x: Numbers) -> Numbers:
+    """Return where each column ends, low and high, (2, columns); NaN where nothing is known."""
+    known = np.ma.masked_invalid(x)
+    ends = np.full((2, x.shape[1]), np.nan)
+    for place in np.flatnonzero(known.count(axis=0)):
+        ends[:, place] = np.quantile(known[:, place].compressed(), ENDS)
+    return ends
+
+
+def ended(x: Numbers, ends: Numbers) -> Numbers:
+    """Return columns cut off at their ends; what is absent stays so."""
+    whole: Numbers = np.fmin(np.fmax(x, ends[0]), ends[1])
+    return np.where(np.isnan(x), np.nan, whole)

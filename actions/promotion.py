@@ -1,8 +1,11 @@
 """Whether what was learned of an action may decide: judged on members it did not learn from.
 
 Before that, the action is drawn at random among those the prior lets it be tried on. What is
-judged is whether its model would have chosen better: as many contacts at most, and those who were
-expected to bring most in place of anybody.
+judged is whether its model would have chosen better: as many contacts, for those who were expected
+to bring most in place of anybody. How many there will be is the budget's to say, so it is judged on
+the average over all numbers, which takes what every contact taught. (Judged at the number that was
+contacted it would be the few who got the action among the few it would have picked: one good offer
+waited four cycles so, docs/decisions/0019.)
 """
 
 from collections.abc import Sequence
@@ -10,20 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actions.gate import Verdict, judge
-from actions.learned import ActionModel, Logged
+from actions.gate import Verdict, judge_ranking
+from actions.learned import EFFECT_TREES, ActionModel, Logged
 from actions.off_policy import Cohort
-from actions.plan import Numbers, Places
+from actions.plan import Numbers
 from actions.policy import Costs
 from training.models.boosting import Trees
 from training.models.trial import Trial
-from training.models.uplift_learners import (
-    DEPTH,
-    UPLIFT_TREES,
-    first_half,
-    grower,
-    outcomes_elsewhere,
-)
+from training.models.uplift_learners import DEPTH, first_half, grower, outcomes_elsewhere
+from training.uplift_rankings import ranks_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +30,11 @@ class Case:
 
     Attributes
     ----------
-    rule : 1 where it would contact, as many as were contacted at most, of shape (n,)
-    at_random : the chances of doing without and of contacting with which it was logged, (n, 2)
+    reached : the share of campaign sizes at which it would contact each member, of shape (n,)
     cohort : what was done, and what came of it
     """
 
-    rule: Places
-    at_random: Numbers
+    reached: Numbers
     cohort: Cohort
 
 
@@ -49,7 +45,7 @@ def case(
     costs: Costs,
     *,
     seed: int,
-    trees: Trees = UPLIFT_TREES,
+    trees: Trees = EFFECT_TREES,
 ) -> Case:
     """Return what a model would have done in a cohort, beside what was done.
 
@@ -64,23 +60,18 @@ def case(
     InputRefused : if nobody got the action, or nobody went without.
     """
     rng = np.random.default_rng(seed)
-    few, share, thinned = logged.thinned(action, rng)
+    few, _, thinned = logged.thinned(action, rng)
     got = few.done == action
     spent = costs.contact[0] * got + costs.redeem[0] * few.redeemed
-    trial = Trial.of(few.x, got, few.outcome * few.value - spent, thinned)
+    trial = Trial.of(model.within(few.x), got, few.outcome * few.value - spent, thinned)
     profit = model.profit(few.x, few.value, costs)[0].mean[:, 0]
-    contacts = round(float(share.sum()))
-    rule = np.zeros(len(few), dtype=np.int64)
-    rule[np.argsort(-profit, kind="stable")[:contacts]] = 1
-    rule[profit <= 0] = 0
-    at_random = np.column_stack([1 - share, share])
-    return Case(rule, at_random, _cohort(trial, trees, rng, seed))
+    return Case(ranks_of(profit), _cohort(trial, trees, rng, seed))
 
 
 def verdict(
     cases: Sequence[Case], *, name: str = "the action", unit: str = "minor units"
 ) -> Verdict:
-    """Return whether an action's model may decide, against drawing it at random as was done.
+    """Return whether an action's model may decide, against drawing as many at random.
 
     Parameters
     ----------
@@ -96,11 +87,8 @@ def verdict(
         np.concatenate([part.propensity for part in parts]),
         np.concatenate(guesses),
     )
-    return judge(
-        np.concatenate([one.rule for one in cases]),
-        np.concatenate([one.at_random for one in cases]),
-        cohort, against="drawing it at random", what=name, unit=unit,
-    )  # fmt: skip
+    reached = np.concatenate([one.reached for one in cases])
+    return judge_ranking(reached, cohort, what=name, unit=unit)
 
 
 def _cohort(trial: Trial, trees: Trees, rng: np.random.Generator, seed: int) -> Cohort:

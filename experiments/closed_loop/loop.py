@@ -11,7 +11,7 @@ import numpy as np
 from actions.arms import is_held_out
 from actions.drawing import TREATED, Drawing, decide
 from actions.gate import Verdict
-from actions.learned import ActionModel, Logged, learn
+from actions.learned import EFFECT_TREES, ActionModel, Logged, learn
 from actions.plan import NOBODY, Numbers
 from actions.policy import (
     Costs,
@@ -27,13 +27,13 @@ from experiments.closed_loop.rivals import oracle, resources_of, total
 from experiments.closed_loop.world import KNOWN, Recipe, World
 from programme.errors import InputRefused
 from training.models.boosting import Trees
-from training.models.uplift_learners import UPLIFT_TREES, Learner
+from training.models.uplift_learners import Learner
 
 # What the catalogue believes of redemptions, and how firmly, before any are seen.
 REDEEM_RATE, REDEEM_ERROR = 0.25, 0.1
 GLOBAL_CONTROL = 0.05
 # Twenty fewer than a single campaign is given: more learned from noise on the development world.
-LOOP_TREES = replace(UPLIFT_TREES, n_trees=40)
+LOOP_TREES = replace(EFFECT_TREES, n_trees=40)
 
 
 @dataclass(frozen=True)

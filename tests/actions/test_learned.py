@@ -1,6 +1,7 @@
 """What logged decisions teach, and the gate before it may decide: planted effects are found."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,35 @@ def test_who_redeems_is_learned_from_those_who_could() -> None:
     assert spend.mean[:, 0] == pytest.approx(5 + 60 * redeems.mean)
 
 
+@pytest.mark.parametrize("far", [50.0, -50.0])
+def test_nothing_is_concluded_beyond_what_was_seen(far: float) -> None:
+    model = learn(campaign(15_000, 3), 0, redeem_rate=0.1, seed=1)
+    low, high = model.ends
+    end = np.array([[high[0] if far > 0 else low[0], 0.0, 0.0, 0.0]])
+
+    beyond = end.copy()
+    beyond[0, 0] = far
+
+    assert model.changes(beyond).mean == model.changes(end).mean
+    assert model.redeems(beyond).mean == model.redeems(end).mean
+
+
+def test_what_is_not_known_stays_so() -> None:
+    logged = campaign(15_000, 3)
+    x = logged.x.copy()
+    x[:, 3] = np.nan
+    x[::3, 2] = np.nan
+
+    model = learn(replace(logged, x=x), 0, redeem_rate=0.1, seed=1)
+
+    assert np.isnan(model.ends[:, 3]).all()
+    assert np.isnan(model.within(x)[:, 3]).all()
+    assert np.isnan(model.within(x)[::3, 2]).all()
+    assert np.isfinite(model.changes(x).mean).all()
+    # A column that was empty then and is not now: it is as it was, and says nothing.
+    assert np.isfinite(model.changes(logged.x).mean).all()
+
+
 def test_with_few_contacts_the_catalogue_is_believed() -> None:
     logged = campaign(400, 4)
 
@@ -115,11 +145,11 @@ def test_a_rule_that_earns_more_is_promoted_and_says_by_how_much() -> None:
 
     assert found.promoted
     assert found.reason.startswith("letter promoted: +")
-    assert "cents a member against drawing it at random" in found.reason
-    # Of those with the letter or nothing, .29 were contacted, at .05, worth 50 - 8; as many of the
-    # better half would have brought .175 each, worth 175 - 8.
+    assert "cents a member against as many by chance" in found.reason
+    # The better half gains 175 - 8 each and is reached at three quarters of all sizes, the others
+    # lose 75 + 8 and are reached at one quarter; by chance everybody is at a half.
     low, high = found.difference.interval
-    assert low < 0.29 * (167 - 42) < high
+    assert low < 0.5 * 0.25 * (167 + 83) < high
 
 
 def test_a_rule_that_learned_from_noise_is_refused_with_a_sentence() -> None:
@@ -134,15 +164,16 @@ def test_a_rule_that_learned_from_noise_is_refused_with_a_sentence() -> None:
     assert refused >= 2
 
 
-def test_the_rule_contacts_those_it_expects_most_of_and_no_more_than_were_contacted() -> None:
+def test_those_are_reached_first_of_whom_most_profit_is_expected() -> None:
     cohort = campaign(8_000, 7)
     model = learn(cohort, 0, redeem_rate=0.0, seed=1)
 
     found = case(cohort, 0, model, COSTS.of(0), seed=1)
-    dear = case(cohort, 0, model, Costs(np.array([900.0]), np.zeros(1)), seed=1)
 
-    assert found.rule.sum() == pytest.approx(found.at_random[:, 1].sum(), abs=1)
-    assert not dear.rule.any()
+    few, _, _ = cohort.thinned(0, np.random.default_rng(1))
+    profit = model.profit(few.x, few.value, COSTS.of(0))[0].mean[:, 0]
+    assert found.reached.mean() == pytest.approx(0.5)
+    assert (np.diff(found.reached[np.argsort(profit, kind="stable")]) >= 0).all()
 
 
 def test_more_cohorts_make_a_verdict_surer() -> None:

@@ -13,6 +13,8 @@ Source
 ------
 Athey, Tibshirani, Wager (2019), Annals of Statistics 47(2), section 4.1: errors from halves.
 Chernozhukov, Demirer, Duflo, Fernandez-Val (2018), NBER 24678: the line predictions are drawn to.
+Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3(1), equation 4: variances
+of few degrees of freedom, drawn to the common one.
 """
 
 from collections.abc import Sequence
@@ -44,6 +46,9 @@ from training.models.uplift_learners import (
 )
 
 SPLITS = 8
+# How firmly a member's error is held to be that of anybody, in splits: few splits tell an error by
+# a few differences, and some are small by chance. The prior degrees of freedom of Smyth (2004).
+PRIOR_SPLITS = 4.0
 # With fewer members in an arm, nobody's effect is told from another's.
 LEARNABLE = 8 * SMALLEST_LEAF
 # A learner that holds back (S does) is stretched as far as is sure, and no further than this.
@@ -63,6 +68,7 @@ class UpliftModel:
         models had not seen: 0 gives all members the average, above 1 the learner held back
     halves : models of the first and second half of each split, one after the other
     centres : what each of them predicts on average
+    spread : mean square of half the difference of two halves, over members
     held_out : of each member of the trial, by models that did not learn from her, in her row's
         place; the average and the slope are of all. Empty after loading
     """
@@ -77,6 +83,7 @@ class UpliftModel:
     slope_error: float
     halves: tuple[Half, ...]
     centres: tuple[float, ...]
+    spread: float
     held_out: Numbers
 
     def predict(self, x: ArrayLike) -> Numbers:
@@ -99,12 +106,14 @@ class UpliftModel:
         InputRefused : if there are more or fewer columns, or one is infinite.
         """
         table = self._table(x)
-        apart, spread = np.zeros(len(table)), np.zeros(len(table))
+        apart, own = np.zeros(len(table)), np.zeros(len(table))
         centred = zip(self.halves, self.centres, strict=True)
         for (one, its), (other, others) in zip(centred, centred, strict=False):
             first, second = answer(one, table) - its, answer(other, table) - others
             apart += (first + second) / len(self.halves)
-            spread += (first - second) ** 2 / (2 * len(self.halves))
+            own += (first - second) ** 2 / (2 * len(self.halves))
+        splits = len(self.halves) / 2
+        spread = (splits * own + PRIOR_SPLITS * self.spread) / (splits + PRIOR_SPLITS)
         # Drawn in by a slope below 1, an effect keeps slope^2 of its noise and misses (1 - slope)^2
         # of what is true; where the slope is the share of truth, that is slope times the noise.
         noise = self.slope * max(1.0, self.slope) * spread
@@ -125,6 +134,7 @@ class UpliftModel:
             "learner": self.learner, "columns": self.columns,
             "effect": self.effect, "effect_error": self.effect_error,
             "slope": self.slope, "slope_error": self.slope_error, "centres": self.centres,
+            "spread": self.spread,
             "halves": [
                 [[part.weight, places[id(part.booster)], part.told] for part in half]
                 for half in self.halves
@@ -202,14 +212,17 @@ def fit(
     rng = np.random.default_rng(seed)
     grow = grower(trees, depth, seed)
     firsts = [first_half(trial, rng) for _ in range(splits)]
-    halves, centres, unseen = [], [], np.zeros(len(trial))
+    halves, centres, unseen, spread = [], [], np.zeros(len(trial)), 0.0
     for first in firsts:
+        apart = []
         for rows in (first, ~first):
             half = LEARN[learner](trial.take(rows), grow, rng)
-            elsewhere = answer(half, trial.x[~rows])
+            everywhere = answer(half, trial.x)
             halves.append(half)
-            centres.append(float(elsewhere.mean()))
-            unseen[~rows] += (elsewhere - centres[-1]) / splits
+            centres.append(float(everywhere[~rows].mean()))
+            apart.append(everywhere - centres[-1])
+            unseen[~rows] += apart[-1][~rows] / splits
+        spread += float(((apart[0] - apart[1]) ** 2).mean()) / 4 / splits
     scores = doubly_robust(trial, *outcomes_elsewhere(trial, firsts[0], grow))
     effect, effect_error = _mean(scores)
     slope, slope_error = _slope(unseen, scores)
@@ -217,7 +230,7 @@ def fit(
     held_out[order] = effect + slope * unseen
     return UpliftModel(
         learner, trial.x.shape[1], effect, effect_error, slope, slope_error,
-        tuple(halves), tuple(centres), held_out,
+        tuple(halves), tuple(centres), spread, held_out,
     )  # fmt: skip
 
 
@@ -246,7 +259,7 @@ def _average(trial: Trial, learner: Learner) -> UpliftModel:
     ]
     effect, error = _mean(doubly_robust(trial, *means))
     return UpliftModel(
-        learner, trial.x.shape[1], effect, error, 0.0, 0.0, (), (), np.full(len(trial), effect)
+        learner, trial.x.shape[1], effect, error, 0.0, 0.0, (), (), 0.0, np.full(len(trial), effect)
     )
 
 
