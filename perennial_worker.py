@@ -1,7 +1,10 @@
 """The command line of the refresh worker: `perennial worker --help`."""
 
 import logging
+import os
 import signal
+import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
@@ -22,37 +25,67 @@ NameOption = Annotated[
 ]
 
 
+TogetherOption = Annotated[
+    bool,
+    typer.Option(
+        "--together",
+        help="Make scores in the same process: about half the memory, but features wait for them.",
+    ),
+]
+ScoresOfOption = Annotated[str | None, typer.Option("--scores-of", hidden=True)]
+
+# Scores may wait; features and answers may not.
+SCORES_NICE = 10
+
+
 def worker(
-    home: HomeOption = None, once: OnceOption = False, workers_name: NameOption = None
+    home: HomeOption = None,
+    once: OnceOption = False,
+    workers_name: NameOption = None,
+    together: TogetherOption = False,
+    scores_of: ScoresOfOption = None,
 ) -> None:
     """Show in the online store what comes in, within seconds; several share the members out.
 
-    It needs champions and a snapshot: perennial train, perennial features. It ends by itself when
-    it is asked to (SIGTERM, Ctrl-C), after the step it is at.
-    """
-    from contextlib import nullcontext
+    It needs champions and a snapshot: perennial train, perennial features. Value, next products and
+    next order are made by a second process that it starts and ends. It ends by itself when it is
+    asked to (SIGTERM, Ctrl-C), after the step it is at.
 
+    Example: perennial worker --once
+    """
     from programme.database import Database
     from programme.settings import open_programme
-    from serving.online.worker import Worker, own_name
+    from serving.online.worker import Scorer, Worker, own_name
+    from serving.supervisor import Supervisor
 
     settings = settings_of(home)
     open_programme(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    database = Database.open(settings)
-    named = nullcontext(workers_name) if workers_name else own_name(settings)
-    try:
-        with named as name:
-            running = Worker(settings, database, name, lambda: datetime.now(UTC))
+    with ExitStack() as stack:
+        database = Database.open(settings)
+        stack.callback(database.close)
+        running: Worker
+        if scores_of:
+            os.nice(SCORES_NICE)
+            running = Scorer(settings, database, scores_of, lambda: datetime.now(UTC))
+        else:
+            name = workers_name or stack.enter_context(own_name(settings))
+            apart = not (once or together)
+            running = Worker(
+                settings, database, name, lambda: datetime.now(UTC), scores_apart=apart
+            )
+            if apart:
+                command = ["-m", "perennial", "--home", str(settings.home), "worker"]
+                scorer = Supervisor([sys.executable, *command, "--scores-of", name], os.environ)
+                scorer.start()
+                stack.callback(scorer.stop)
 
-            def stop(_number: int, _frame: FrameType | None) -> None:
-                running.stopped.set()
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            running.stopped.set()
 
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, stop)
-            totals = running.once() if once else running.run()
-    finally:
-        database.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        totals = running.once() if once else running.run()
     typer.echo(
         f"{totals.rows:,} rows shown, {totals.members:,} members refreshed, {totals.scored:,} "
         f"of them scored, {len(totals.set_aside):,} set aside"

@@ -57,6 +57,13 @@ def held(connection: Connection, owner: str, now: datetime) -> frozenset[int]:
     return frozenset(connection.execute(ours.with_for_update()).scalars())
 
 
+def of(database: Database, owner: str, now: datetime) -> frozenset[int]:
+    """Return the parts somebody holds, without holding them."""
+    theirs = select(LEASES.c.part).where(LEASES.c.owner == owner, LEASES.c.until > now)
+    with database.read() as connection:
+        return frozenset(connection.execute(theirs).scalars())
+
+
 def others(database: Database, owner: str, now: datetime) -> frozenset[int]:
     """Return the parts that other living workers hold."""
     theirs = select(LEASES.c.part).where(LEASES.c.until >= now, LEASES.c.owner != owner)

@@ -95,7 +95,11 @@ class Worker:
     clock : returns the present instant, zoned
     tell : told what happens, in sentences
     flush_after, flush_rows : the inbox is flushed after so long, or with so many rows
+    scores_apart : a `Scorer` makes the scores; else they take turns with features, which then wait
+        for them
     """
+
+    publishes = True
 
     def __init__(
         self,
@@ -107,10 +111,12 @@ class Worker:
         *,
         flush_after: timedelta = FLUSH_AFTER,
         flush_rows: int = FLUSH_ROWS,
+        scores_apart: bool = False,
     ) -> None:
         self.settings, self.database, self.name = settings, database, name
         self.clock, self.tell = clock, tell
         self.flush_after, self.flush_rows = flush_after, flush_rows
+        self.scores_apart = scores_apart
         self.totals = Totals()
         self.stopped = threading.Event()
         self.parts: frozenset[int] = frozenset()
@@ -186,6 +192,8 @@ class Worker:
             changes.forget(self.database, self.clock() - timedelta(days=changes.KEPT_DAYS))
         done = self._step(refresher)
         self._steps += 1
+        if self.scores_apart:
+            return done.oldest is not None
         if done.oldest is None:
             return bool(self._score(refresher).scored)
         if self._steps % SCORES_EVERY == 0:
@@ -230,7 +238,7 @@ class Worker:
             self.tell("loading the champions")
             self._champions = Champions.load(self.settings)
         champions = self._champions
-        if is_due(self.database, champions.versions, taken):
+        if self.publishes and is_due(self.database, champions.versions, taken):
             self._begin("publish", lambda: self._publish(champions, taken))
             if wait:
                 self._beside["publish"].join()
@@ -321,3 +329,48 @@ class Worker:
         if why != self._said:
             logger.warning("%s", why)
         self._said = why
+
+
+class Scorer(Worker):
+    """Makes the scores of the members whom a worker refreshes, in a process of its own.
+
+    A model of value takes a hundredth of a second for a member, so that beside features it would
+    hold up everybody who waits for hers. It holds no parts: what it writes is a function of what is
+    known, and never replaces what knows more.
+
+    Parameters
+    ----------
+    of : name of the worker
+    """
+
+    publishes = False
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        of: str,
+        clock: Clock,
+        tell: Tell = logger.info,
+    ) -> None:
+        super().__init__(settings, database, f"{of}-scores", clock, tell)
+        self._of = of
+
+    def _lease(self) -> None:
+        self.parts = leases.of(self.database, self._of, self.clock())
+
+    def _step(self, refresher: Refresher) -> Done:  # noqa: ARG002 - as a worker's
+        return Done()
+
+    def _turn(self, refresher: Refresher) -> bool:
+        """Do what is due; return whether anybody was scored."""
+        if self._is_due("lease", LEASE_EVERY):
+            self._lease()
+        if self._is_due("look", LOOK_EVERY):
+            self._look(refresher)
+        if refresher.setting is None:
+            self.stopped.wait(REST_SECONDS)
+            return False
+        if self._is_due("follow", FLUSH_LOOK_EVERY):
+            refresher.follow(self.tell)
+        return bool(self._score(refresher).scored)

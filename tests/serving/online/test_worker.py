@@ -1,10 +1,12 @@
 """The worker publishes a night once the night is whole; until then members keep what they had."""
 
 import logging
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from features import snapshot as snapshots
 from features.segments import segmentation
@@ -13,10 +15,12 @@ from serving import publishing
 from serving.online import changes, leases
 from serving.online.publish import publish
 from serving.online.store import OnlineStore
-from serving.online.worker import Worker
+from serving.online.tables import ONLINE_MEMBERS
+from serving.online.worker import Scorer, Worker
 from serving.publishing import publish_latest
 from tests.little_programme import AS_OF, LittleProgramme
 from tests.serving.online.hot_home import NOW, HotHome, line, make
+from tests.serving.test_live import wait_for
 from training.champions import Champions
 
 
@@ -84,3 +88,52 @@ def test_whoever_is_publishing_is_waited_for(
     assert (done is None) is same
     last = OnlineStore(home.database).publication()
     assert last is not None and last.snapshot == snapshots.latest(home.settings).path.name
+
+
+def behind(home: HotHome) -> list[str]:
+    """Return whose scores are older than her features."""
+    columns = ONLINE_MEMBERS.c
+    with home.database.read() as connection:
+        late = select(columns.member_id).where(columns.scores_seq < columns.seq)
+        return list(connection.execute(late).scalars())
+
+
+def test_scores_apart_are_made_by_the_scorer_and_hold_up_no_features(home: HotHome) -> None:
+    def clock() -> datetime:
+        return NOW + timedelta(hours=7)
+
+    features = Worker(home.settings, home.database, "one", clock, scores_apart=True)
+    scores = Scorer(home.settings, home.database, "one", clock)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(features.run)
+        try:
+            wait_for(lambda: features.totals.rows > 0)
+            assert features.totals.scored == 0
+            assert behind(home) == ["m001"]
+            second = pool.submit(scores.run)
+            wait_for(lambda: not behind(home))
+        finally:
+            features.stopped.set()
+            scores.stopped.set()
+        assert (first.result().scored, second.result().rows) == (0, 0)
+    assert scores.totals.scored >= 1
+    apart = OnlineStore(home.database).read(["m001"])["m001"]
+
+    home.database.write(lambda c: c.execute(update(ONLINE_MEMBERS).values(scores_seq=-1)))
+    worker(home).once()
+    together = OnlineStore(home.database).read(["m001"])["m001"]
+    assert apart.scores == together.scores
+    assert apart.scores["value"] is not None
+
+
+def test_a_scorer_publishes_nothing_and_takes_no_parts(home: HotHome) -> None:
+    night, _ = home.night()
+    tags.build(home.settings, night.as_of)
+    before = OnlineStore(home.database).publication()
+    scores = Scorer(home.settings, home.database, "one", lambda: NOW + timedelta(hours=7))
+
+    scores.once()
+
+    assert OnlineStore(home.database).publication() == before
+    assert leases.of(home.database, "one-scores", NOW + timedelta(hours=7)) == frozenset()
+    assert scores.totals.rows == 0
