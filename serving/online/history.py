@@ -1,28 +1,36 @@
-"""Every member's rows where they are found at once: a cache of the lake in one DuckDB file.
+"""Every member's rows where they are found at once: a cache of the lake.
 
 The lake lies by batch; a worker that computes a hundred members again cannot read all of it. Here
 the rows of one member lie together. What is known of one member may depend on another's rows only
 where an identity joins them, so rows lie by `component`: the names, of members and of source keys,
 that identities join directly or by way of others; nearly always one name.
 
+Names, keys and stored rows are tables of a DuckDB file. The rollups of purchases, of which a member
+has hundreds of rows and which every step reads, are packed files beside it; the tables say which of
+them count.
+
 It is never a source of truth: it says which version of the lake it holds, takes up later batches
 one after the other, and is made anew where it cannot.
 """
 
+import shutil
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from scipy import sparse
 
 from features import engine, rollups
 from features.clock import clock_of
 from features.lake import Lake, Manifest
+from serving.online import packed
+from serving.online.packed import Segment
 
-FORMAT = 2
+FORMAT = 3
 # Who is named in each table, and how.
 NAMED = {
     "purchases": "source_key", "events": "source_key", "contacts": "member_id",
@@ -30,8 +38,13 @@ NAMED = {
 }  # fmt: skip
 # Rows stand in groups that are read whole: the smallest there are, for few members at a time.
 _ROW_GROUP = 2_048
-# Rollups of purchases, whose rows bear the number of a key.
+# Rollups of purchases, whose rows bear the number of a key: those that are packed.
 _NUMBERED = (rollups.ORDER_DAYS, rollups.CATEGORY_DAYS, rollups.BRAND_DAYS)
+# Rows that are packed at a time.
+_PACKED_AT_ONCE = 100_000
+# A segment is merged with the one before it unless that is so many times as large: few segments to
+# look into, and each row is written again a few times at most.
+_GROWTH = 4
 # Batches after which rows of one member lie in too many places.
 BATCHES_MAX = 400
 
@@ -52,6 +65,7 @@ class History:
     timezone: str
     version: int = -1
     _last_key: int | None = None
+    _segments: dict[str, list[Segment]] = field(default_factory=dict)
 
     def follow(self, manifest: Manifest, tell: Callable[[str], None] = lambda _: None) -> bool:
         """Hold what a version of the lake holds; return whether anything changed."""
@@ -121,7 +135,14 @@ class History:
         )
 
     def rollup_sql(self, rollup: str, components: Collection[int]) -> str:
-        """Return a SELECT of the rows that some components have in a rollup, or of their keys."""
+        """Return a SELECT of the rows that some components have in a rollup, or of their keys.
+
+        It can be run until the next one of the same rollup is asked for.
+        """
+        if rollup in _NUMBERED:
+            rows = packed.read(self._segments[rollup], components)
+            self.connection.register(f"packed_{rollup}", rows)
+            return f"select * from packed_{rollup}"
         listed = ", ".join(map(str, sorted(components))) or "-1"
         return f"select * exclude (component) from history.{rollup} where component in ({listed})"
 
@@ -137,8 +158,9 @@ class History:
         try:
             self._attach()
             self.version = self._read_version()
-        except duckdb.Error:  # a file of other code, or one that was not written to its end
-            self._drop()
+            self._open_segments()
+        except (duckdb.Error, pa.ArrowInvalid, OSError, ValueError):
+            self._drop()  # files of other code, or that were not written to their end
 
     def _attach(self) -> None:
         self.connection.execute(
@@ -166,6 +188,8 @@ class History:
             self.connection.execute("detach history")
         for path in (self.path, self.path.with_name(self.path.name + ".wal")):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._segments = {}
         self._attach()
         self.version = 0
 
@@ -180,6 +204,43 @@ class History:
             raise
         self.version = self._read_version()
         self._last_key = None
+        self._open_segments()
+
+    @property
+    def _folder(self) -> Path:
+        return self.path.with_suffix("")
+
+    def _open_segments(self) -> None:
+        """Map the packed files that count, and remove all others."""
+        self._segments = {}
+        if self.version <= 0:
+            return
+        listed = "select rollup, file from history.segments order by place"
+        for rollup, file in self.connection.execute(listed).fetchall():
+            one = Segment(self._folder / file)
+            len(one)  # read now: what is wrong with it should be known now
+            self._segments.setdefault(rollup, []).append(one)
+        counting = {one.path.stem for many in self._segments.values() for one in many}
+        for path in self._folder.iterdir():
+            if path.stem not in counting:
+                path.unlink()
+
+    def _pack(self, rollup: str, rows: str, version: int) -> None:
+        """Pack rows, beside those that are packed already."""
+        before = self._segments.get(rollup, [])
+        path = self._folder / f"{rollup}-{version}.arrow"
+        ordered = self.connection.sql(f"{rows} order by component")
+        made = packed.write(ordered.to_arrow_reader(_PACKED_AT_ONCE), path)
+        kept = [*before]
+        while kept and len(kept[-1]) < _GROWTH * len(made):
+            merged = self._folder / f"{rollup}-{version}-{len(kept)}.arrow"
+            made = packed.merge(kept.pop(), made, merged)
+        files = [one.path.name for one in (*kept, made)]
+        self.connection.execute("delete from history.segments where rollup = ?", [rollup])
+        for place, file in enumerate(files):
+            self.connection.execute(
+                "insert into history.segments values (?, ?, ?)", [rollup, place, file]
+            )
 
     def _build(self, manifest: Manifest) -> None:
         run = self.connection.execute
@@ -198,8 +259,12 @@ class History:
             run(f"create table history.rows_{table} as {rows} order by component")
         for table, held in self._held_sql(manifest).items():
             run(f"create table history.held_{table} as {held} order by digest")
+        run("create table history.segments (rollup varchar, place integer, file varchar)")
         for rollup, rows in self._rollups_sql(manifest).items():
-            run(f"create table history.{rollup} as {rows} order by component")
+            if rollup in _NUMBERED:
+                self._pack(rollup, rows, manifest.lake_version)
+            else:
+                run(f"create table history.{rollup} as {rows} order by component")
         run(
             "create table history.meta as select ? as format, ? as timezone, "
             "? as lake_version, 0 as batches",
@@ -248,7 +313,11 @@ class History:
         for table, held in self._held_sql(newer).items():
             run(f"insert into history.held_{table} {held} order by digest")
         for rollup, rows in self._rollups_sql(newer).items():
-            if self.lake.paths(rollup, newer):
+            if not self.lake.paths(rollup, newer):
+                continue
+            if rollup in _NUMBERED:
+                self._pack(rollup, rows, manifest.lake_version)
+            else:
                 run(f"insert into history.{rollup} {rows} order by component")
         run(
             "update history.meta set lake_version = ?, batches = batches + ?",
