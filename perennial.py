@@ -541,7 +541,7 @@ def serve(
     home: HomeOption = None,
 ) -> None:
     """Answer over HTTP, and keep a refresh worker running beside it; GET /v1/docs says what."""
-    from serving.service import run
+    from serving.start import run
 
     run(settings_of(home), host, port, no_worker=no_worker)
 

@@ -3,11 +3,9 @@
 import atexit
 import gc
 import os
-import socket
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import bentoml
 import click
@@ -17,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
 from programme.errors import InputRefused, NotReady
-from programme.settings import ENV_PREFIX, Settings
+from programme.settings import Settings
 from serving import logs
 from serving.access import keys
 from serving.access.gatekeeper import Gatekeeper, may_bind, why_not_bind
@@ -29,14 +27,12 @@ from serving.metrics import Page
 from serving.online.store import NUMBERS
 from serving.points import PointsDesk
 from serving.shell import Shell
+from serving.start import DRAIN_SECONDS_MAX, LOOPBACK, PORT, REPOSITORY, variables
 from serving.supervisor import Supervisor, end_with_parent, tell_children
 
-LOOPBACK, PORT = "127.0.0.1", 3000
 # The shell gives up earlier; this is BentoML's own limit on what is BentoML's.
 BENTOML_SECONDS_MAX = 6
-DRAIN_SECONDS_MAX = 10
 ROWS_MAX = 500
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 LIVE = Live()
 DESK = PointsDesk()
@@ -184,7 +180,7 @@ def refresh_worker(settings: Settings) -> Supervisor:
     """Return what keeps the refresh worker of a home running beside this process."""
     command = [sys.executable, "-m", "perennial", "worker"]
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return Supervisor(command, {**os.environ, **_variables(settings), "PYTHONPATH": path})
+    return Supervisor(command, {**os.environ, **variables(settings), "PYTHONPATH": path})
 
 
 def readiness() -> dict[str, Any] | str:
@@ -212,36 +208,6 @@ def stay_silent() -> None:
     do_not_track.cache_clear()  # it has looked already, for the command itself
 
 
-def run(
-    settings: Settings, host: str = LOOPBACK, port: int = PORT, *, no_worker: bool = False
-) -> NoReturn:
-    """Become the server: this process is replaced, so signals reach BentoML itself.
-
-    Raises
-    ------
-    InputRefused : if the host is open to others and there are no keys, or the port is taken.
-    """
-    if not may_bind(host, lambda: keys.exist(settings, now=datetime.now(UTC))):
-        raise InputRefused(why_not_bind(host))
-    if no_worker:
-        settings = settings.model_copy(update={"no_worker": True})
-    address = LOOPBACK if host == "localhost" else host
-    _require_free(address, port)
-    # Absolute, and one each: BentoML empties its folder of metrics whenever a server starts.
-    environment = {
-        **os.environ,
-        **_variables(settings),
-        "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(settings.home / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
-    }
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:MemberIntelligence"]
-    options = ["--host", address, "--port", str(port), "--working-dir", str(REPOSITORY)]
-    drain = ["--timeout-graceful-shutdown", str(DRAIN_SECONDS_MAX)]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [*command, *options, *drain], environment)
-
-
 def _asked_host() -> str:
     """Return the host `bentoml serve` was asked to bind, by option, variable or configuration."""
     from bentoml._internal.configuration.containers import BentoMLContainer
@@ -251,25 +217,8 @@ def _asked_host() -> str:
     return str(asked or BentoMLContainer.http.host.get())
 
 
-def _variables(settings: Settings) -> dict[str, str]:
-    return {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in settings}
-
-
 def _is_worker() -> bool:
     """Return whether this process is one of BentoML's workers, whose log is the service's."""
     from bentoml._internal.context import server_context
 
     return server_context.service_type is not None
-
-
-def _require_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InputRefused(
-                f"Port {port} of {host} cannot be used ({error.strerror}). The service did not "
-                "start. Name another one: perennial serve --port 3001"
-            ) from error

@@ -25,7 +25,7 @@ from programme.settings import Settings
 from serving import service
 from serving.access.doors import Doors
 from serving.online.store import NUMBERS
-from serving.service import run
+from serving.start import run
 from tests.serving.calling import FAR, HERE, NEAR
 from tests.serving.small_home import SmallHome, expected, served
 
@@ -115,7 +115,7 @@ def started(home: Path, **more: str) -> Iterator[Started]:
     port = free_port()
     start = (
         "from pathlib import Path; from programme.settings import Settings; "
-        "from serving.service import run; "
+        "from serving.start import run; "
         f"run(Settings.load(Path({str(home)!r})), port={port})"
     )
     log = home.parent / f"{home.name}.log"
