@@ -85,7 +85,8 @@ def judge_ranking(
     Parameters
     ----------
     reached : the share of sizes at which each member is contacted, of shape (n,);
-        `training.uplift_rankings.ranks_of` makes it of a score
+        `training.uplift_rankings.ranks_of` makes it of a score. 0 for whoever is never contacted:
+        then a size is of as many at most, and those who are saved a contact count as well
     cohort : of one action and none
     """
     policy = np.column_stack([1 - reached, reached])

@@ -1,11 +1,11 @@
 """Whether what was learned of an action may decide: judged on members it did not learn from.
 
 Before that, the action is drawn at random among those the prior lets it be tried on. What is
-judged is whether its model would have chosen better: as many contacts, for those who were expected
-to bring most in place of anybody. How many there will be is the budget's to say, so it is judged on
-the average over all numbers, which takes what every contact taught. (Judged at the number that was
-contacted it would be the few who got the action among the few it would have picked: one good offer
-waited four cycles so, docs/decisions/0019.)
+judged is whether its model would have chosen better: as many contacts at most, for those who are
+expected to bring most in place of anybody, and none for those expected to cost. How many there will
+be is the budget's to say, so it is judged on the average over all numbers, which takes what every
+contact taught. (Judged at the number that was contacted it would be the few who got the action
+among the few it would have picked: one good offer waited four cycles so, docs/decisions/0019.)
 """
 
 from collections.abc import Sequence
@@ -65,13 +65,14 @@ def case(
     spent = costs.contact[0] * got + costs.redeem[0] * few.redeemed
     trial = Trial.of(model.within(few.x), got, few.outcome * few.value - spent, thinned)
     profit = model.profit(few.x, few.value, costs)[0].mean[:, 0]
-    return Case(ranks_of(profit), _cohort(trial, trees, rng, seed))
+    reached = np.where(profit > 0, ranks_of(profit), 0.0)
+    return Case(reached, _cohort(trial, trees, rng, seed))
 
 
 def verdict(
     cases: Sequence[Case], *, name: str = "the action", unit: str = "minor units"
 ) -> Verdict:
-    """Return whether an action's model may decide, against drawing as many at random.
+    """Return whether an action's model may decide, against as many contacts by chance.
 
     Parameters
     ----------
