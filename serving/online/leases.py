@@ -5,10 +5,11 @@ nothing, and another takes its parts when their time is up. Clocks of machines m
 seconds: a lease is long against that, and a row is never overwritten by an older one anyway.
 """
 
+import zlib
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from programme.database import Database
@@ -16,6 +17,9 @@ from serving.online.tables import LEASES, PARTS
 
 # Held by whoever writes everybody; no member is dealt to it.
 PUBLISHING = -1
+# Below it, a seat for each worker that is alive. Two that get the same one by chance are counted as
+# one: the later takes what the earlier leaves.
+_SEATS = 30_000
 LASTS = timedelta(seconds=60)
 # Twenty thousand members, the most between two looks at the clock, take minutes.
 PUBLISHING_LASTS = timedelta(minutes=30)
@@ -43,7 +47,7 @@ def take(
         free = or_(LEASES.c.owner == owner, LEASES.c.until < now)
         values = {"owner": new.excluded.owner, "until": new.excluded.until}
         connection.execute(
-            new.on_conflict_do_update(["part"], set_=values, where=free),
+            new.on_conflict_do_update(index_elements=["part"], set_=values, where=free),
             [{"part": part, "owner": owner, "until": now + lasts} for part in sorted(parts)],
         )
         return held(connection, owner, now) & frozenset(parts)
@@ -64,20 +68,37 @@ def of(database: Database, owner: str, now: datetime) -> frozenset[int]:
         return frozenset(connection.execute(theirs).scalars())
 
 
-def others(database: Database, owner: str, now: datetime) -> frozenset[int]:
-    """Return the parts that other living workers hold."""
-    theirs = select(LEASES.c.part).where(LEASES.c.until >= now, LEASES.c.owner != owner)
-    with database.read() as connection:
-        return frozenset(connection.execute(theirs).scalars())
+def share_out(
+    database: Database, parts: frozenset[int], owner: str, now: datetime
+) -> frozenset[int]:
+    """Hold a fair share of the parts, as a worker does from time to time; return what is ours.
 
+    What is more than the share is given back, what is less is made up from what is free. Whoever
+    holds nothing yet takes a seat first, by which those who hold everything know of it.
 
-def share(database: Database, owner: str, now: datetime) -> int:
-    """Return how many parts are a fair share for each of the workers that are alive."""
-    others = select(func.count(func.distinct(LEASES.c.owner))).where(
-        LEASES.c.part >= 0, LEASES.c.until > now, LEASES.c.owner != owner
+    Parameters
+    ----------
+    parts : that were ours the last time
+    owner : as in `take`
+    """
+    take(database, [_seat(owner)], owner, now)
+    theirs = select(LEASES.c.part, LEASES.c.owner).where(
+        LEASES.c.until >= now, LEASES.c.owner != owner, LEASES.c.part != PUBLISHING
     )
     with database.read() as connection:
-        return -(-PARTS // (1 + int(connection.execute(others).scalar_one())))
+        others = connection.execute(theirs).all()
+    share = -(-PARTS // (1 + len({row.owner for row in others})))
+    if spare := sorted(parts)[share:]:
+        release(database, owner, spare)
+    ours = take(database, sorted(parts)[:share], owner, now)
+    taken = {row.part for row in others} | ours
+    free = [part for part in range(PARTS) if part not in taken]
+    return ours | take(database, free[: share - len(ours)], owner, now)
+
+
+def _seat(owner: str) -> int:
+    """Return the number of a part that no member is dealt to, the same for the same worker."""
+    return PUBLISHING - 1 - zlib.crc32(owner.encode()) % _SEATS
 
 
 def release(database: Database, owner: str, parts: Collection[int] | None = None) -> None:

@@ -29,7 +29,6 @@ from serving.online.hooks import Teller
 from serving.online.publish import is_due, lacking, publish
 from serving.online.refresh import Done, Refresher, Setting
 from serving.online.store import Publication
-from serving.online.tables import PARTS
 from training import registry
 from training.bundle import TARGETS
 from training.champions import Champions
@@ -217,18 +216,7 @@ class Worker:
             logger.error("rows of a member cannot be refreshed and were set aside: %s", why)
 
     def _lease(self) -> None:
-        """Hold our parts longer, give back what is more than our share, take what is free."""
-        now = self.clock()
-        share = leases.share(self.database, self.name, now)
-        if len(self.parts) > share:
-            spare = sorted(self.parts)[share:]
-            leases.release(self.database, self.name, spare)
-            self.parts -= frozenset(spare)
-        ours = leases.take(self.database, self.parts, self.name, now)
-        wanted = share - len(ours)
-        others = leases.others(self.database, self.name, now)
-        free = [part for part in range(PARTS) if part not in ours and part not in others]
-        self.parts = ours | leases.take(self.database, free[: max(0, wanted)], self.name, now)
+        self.parts = leases.share_out(self.database, self.parts, self.name, self.clock())
 
     def _look(self, refresher: Refresher, *, wait: bool = False) -> None:
         """Look for other champions, another snapshot, another publication."""

@@ -23,6 +23,7 @@ from serving.online.rows import Row
 from serving.online.store import NUMBERS, OnlineStore
 from serving.online.tables import INBOX
 from tests.little_programme import LittleProgramme
+from tests.loyalty.conftest import new_postgres
 from tests.serving.online import hot_home
 from tests.serving.online.hot_home import HotHome, line
 from training.champions import Champions
@@ -125,6 +126,18 @@ def home(trained: LittleProgramme, tmp_path: Path) -> HotHome:
 
 def test_a_worker_that_is_killed_loses_nothing_and_counts_nothing_twice(home: HotHome) -> None:
     kill_at_random(home, rounds=4, seed=1)
+
+
+def test_nor_does_one_on_postgresql(
+    trained: LittleProgramme, tmp_path: Path, postgres_url: str
+) -> None:
+    url = new_postgres(postgres_url)
+    champions = Champions.load(trained.settings)
+    home = hot_home.make(trained, tmp_path / "home", champions, db_url=url)
+    try:
+        kill_at_random(home, rounds=2, seed=3)
+    finally:
+        home.database.close()
 
 
 @pytest.mark.slow
