@@ -35,7 +35,7 @@ TogetherOption = Annotated[
 ScoresOfOption = Annotated[str | None, typer.Option("--scores-of", hidden=True)]
 
 # Scores may wait; features and answers may not.
-SCORES_NICE = 10
+SCORES_NICE = 19
 
 
 def worker(
