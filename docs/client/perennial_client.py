@@ -690,6 +690,7 @@ class ProfileAnswer(TypedDict):
     scores: "ScoresSummary"
     features: "list[FeatureAnswer]"
     as_of: str
+    tags_as_of: str
     data_as_of: str
     updated_at: str
 

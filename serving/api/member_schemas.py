@@ -85,6 +85,9 @@ class ProfileAnswer(BaseModel):
     scores: ScoresSummary
     features: list[FeatureAnswer]
     as_of: _AsOf
+    tags_as_of: Annotated[
+        date, Field(description="the midnight tags and clusters are of: they are made at night")
+    ]
     data_as_of: _DataAsOf
     updated_at: Annotated[datetime, Field(description="when her row was last written, UTC")]
 

@@ -181,6 +181,7 @@ def _profile(found: StoredMember, said: Answer, spoken: str, night: Night) -> Pr
         scores=_summary(said),
         features=_features(found, spoken, night.programme.currency),
         as_of=found.as_of,
+        tags_as_of=night.publication.as_of,
         data_as_of=found.data_as_of,
         updated_at=found.updated_at,
     )

@@ -49,7 +49,7 @@ def test_a_profile_has_the_published_keys(client: TestClient) -> None:
 
     assert list(profile) == [
         "member_id", "population", "stage", "segments", "tags", "scores", "features", "as_of",
-        "data_as_of", "updated_at",
+        "tags_as_of", "data_as_of", "updated_at",
     ]  # fmt: skip
     assert profile["member_id"] == "m001"
     assert profile["as_of"] == AS_OF.isoformat()
