@@ -23,7 +23,7 @@ import pytest
 import perennial
 from features import snapshot
 from programme.settings import Settings
-from serving import service
+from serving import start as starting
 from tests.training import grocer
 from training import registry
 
@@ -170,7 +170,7 @@ def test_serving_starts_on_the_home_and_port_that_were_named(
         started.append((settings, host, port))
         raise SystemExit(0)
 
-    monkeypatch.setattr(service, "run", start)
+    monkeypatch.setattr(starting, "run", start)
 
     done(*(str(tmp_path) if word == "HOME" else word for word in words), "--port", "3456")
 
