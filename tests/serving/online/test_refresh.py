@@ -1,5 +1,6 @@
 """What a worker computes is what that night's batch computes, for every member it touched."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -176,6 +177,28 @@ def test_a_flush_and_a_batch_in_between_count_nothing_twice(home: HotHome, tmp_p
 
     assert set(OnlineStore(home.database).read(["m-one", "m001", "m002"])) == {"m-one"}
     assert_equals_the_night(home, ["m-one", "new"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "none", "left over"])
+def test_a_damaged_cache_of_the_history_is_made_anew(home: HotHome, damage: str) -> None:
+    home.take([line("m001", "one")])
+    with home.refresher() as worker:
+        home.drain(worker)
+        folder = worker.history.path.with_suffix("")
+    packed = sorted(folder.glob("*.arrow"))
+    if damage == "cut":
+        packed[0].write_bytes(packed[0].read_bytes()[:-20])
+    if damage == "gone":
+        packed[0].unlink()
+    if damage == "left over":  # of a worker that was killed before it had said that it counts
+        shutil.copy(packed[0], folder / "order_days-99.arrow")
+
+    home.take([line("m001", "two")], NOW + timedelta(minutes=1))
+    with home.refresher() as worker:
+        home.drain(worker, NOW + timedelta(minutes=1))
+
+    assert sorted(folder.glob("*.arrow")) == packed
+    assert_equals_the_night(home, ["m001"])
 
 
 def test_two_workers_write_the_same(home: HotHome) -> None:
