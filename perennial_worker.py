@@ -50,8 +50,6 @@ def worker(
     It needs champions and a snapshot: perennial train, perennial features. Value, next products and
     next order are made by a second process that it starts and ends. It ends by itself when it is
     asked to (SIGTERM, Ctrl-C), after the step it is at.
-
-    Example: perennial worker --once
     """
     from programme.database import Database
     from programme.settings import open_programme
@@ -75,8 +73,9 @@ def worker(
                 settings, database, name, lambda: datetime.now(UTC), scores_apart=apart
             )
             if apart:
-                command = ["-m", "perennial", "--home", str(settings.home), "worker"]
-                scorer = Supervisor([sys.executable, *command, "--scores-of", name], os.environ)
+                command = ["-m", "perennial", "worker", "--scores-of", name]
+                home_of_it = ["--home", str(settings.home)]
+                scorer = Supervisor([sys.executable, *command, *home_of_it], os.environ)
                 scorer.start()
                 stack.callback(scorer.stop)
 
@@ -86,7 +85,11 @@ def worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         totals = running.once() if once else running.run()
-    typer.echo(
-        f"{totals.rows:,} rows shown, {totals.members:,} members refreshed, {totals.scored:,} "
-        f"of them scored, {len(totals.set_aside):,} set aside"
-    )
+    done = [
+        f"{totals.rows:,} rows shown, {totals.members:,} members refreshed"
+        if not scores_of
+        else "",
+        f"{totals.scored:,} members scored" if scores_of or once or together else "",
+        f"{len(totals.set_aside):,} set aside",
+    ]
+    typer.echo(", ".join(filter(None, done)))
