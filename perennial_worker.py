@@ -23,8 +23,6 @@ NameOption = Annotated[
         help="Name that no other living worker has. [default: of this machine, numbered]",
     ),
 ]
-
-
 TogetherOption = Annotated[
     bool,
     typer.Option(
@@ -85,11 +83,10 @@ def worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         totals = running.once() if once else running.run()
-    done = [
-        f"{totals.rows:,} rows shown, {totals.members:,} members refreshed"
-        if not scores_of
-        else "",
-        f"{totals.scored:,} members scored" if scores_of or once or together else "",
-        f"{len(totals.set_aside):,} set aside",
-    ]
-    typer.echo(", ".join(filter(None, done)))
+    typer.echo(
+        f"{totals.rows:,} rows shown, {totals.members:,} members refreshed, {totals.scored:,} "
+        f"of them scored, {len(totals.set_aside):,} set aside"
+        if not running.scores_apart
+        else f"{totals.rows:,} rows shown, {totals.members:,} members refreshed, "
+        f"{len(totals.set_aside):,} set aside; scores were made by another process"
+    )

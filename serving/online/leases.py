@@ -81,16 +81,17 @@ def share_out(
     parts : that were ours the last time
     owner : as in `take`
     """
-    take(database, [_seat(owner)], owner, now)
+    seat = _seat(owner)
+    ours = take(database, {seat, *parts}, owner, now) - {seat}
     theirs = select(LEASES.c.part, LEASES.c.owner).where(
         LEASES.c.until >= now, LEASES.c.owner != owner, LEASES.c.part != PUBLISHING
     )
     with database.read() as connection:
         others = connection.execute(theirs).all()
     share = -(-PARTS // (1 + len({row.owner for row in others})))
-    if spare := sorted(parts)[share:]:
+    if spare := frozenset(sorted(ours)[share:]):
         release(database, owner, spare)
-    ours = take(database, sorted(parts)[:share], owner, now)
+        ours -= spare
     taken = {row.part for row in others} | ours
     free = [part for part in range(PARTS) if part not in taken]
     return ours | take(database, free[: share - len(ours)], owner, now)

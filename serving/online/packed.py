@@ -16,7 +16,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 Components = NDArray[np.int64]
-_LEADING = "component"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +98,7 @@ def _by_component(rows: pa.RecordBatchReader) -> Iterator[tuple[int, pa.RecordBa
         if not len(batch):
             continue
         which = batch.column(0).to_numpy()
-        rest = batch.drop_columns([_LEADING])
+        rest = batch.select(batch.schema.names[1:])
         cuts = np.flatnonzero(np.diff(which)) + 1
         for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(which)], strict=True):
             component = int(which[start])

@@ -40,8 +40,8 @@ from serving.online.traits import Nightly, Standing, nothing
 from training.champions import Champions
 from training.models.replenishment import usual_gaps
 
-# Rows that are refreshed at a time. A step costs a third of a second before its first member and
-# a millisecond and a half for each, so that those who wait are taken together.
+# Rows that are refreshed at a time. A step costs tenths of a second before its first member and
+# a millisecond or two for each, so that those who wait are taken together.
 ROWS_AT_ONCE = 500
 SCORED_AT_ONCE = 25
 # How often a member is tried before her rows are set aside with the reason.

@@ -36,7 +36,7 @@ from training.champions import Champions
 logger = logging.getLogger("perennial.worker")
 
 PAUSE_LEAST, PAUSE_MOST = 0.02, 0.1
-LEASE_EVERY, LOOK_EVERY, FLUSH_LOOK_EVERY, FORGET_EVERY = 1.0, 5.0, 5.0, 3600.0
+LEASE_EVERY, LOOK_EVERY, FOLLOW_EVERY, FORGET_EVERY = 1.0, 5.0, 5.0, 3600.0
 FLUSH_AFTER = timedelta(minutes=15)
 FLUSH_ROWS = 50_000
 # While features wait all the time, scores get their turn once in so many steps. Their models cost
@@ -98,7 +98,8 @@ class Worker:
         for them
     """
 
-    publishes = True
+    # Whether it does what one process must for all: publish, flush, tell hooks.
+    leads = True
 
     def __init__(
         self,
@@ -175,18 +176,24 @@ class Worker:
             leases.release(self.database, self.name)
 
     def _turn(self, refresher: Refresher) -> bool:
-        """Do what is due; return whether there was anything to refresh."""
+        """Do what is due; return whether there was anything to do."""
         if self._is_due("lease", LEASE_EVERY):
             self._lease()
-            self._teller.tell()
+            if self.leads:
+                self._teller.tell()
         if self._is_due("look", LOOK_EVERY):
             self._look(refresher)
         if refresher.setting is None:
             self.stopped.wait(REST_SECONDS)
             return False
-        if self._is_due("flush", FLUSH_LOOK_EVERY):
-            self._flush_if_due()
+        if self._is_due("follow", FOLLOW_EVERY):
             refresher.follow(self.tell)
+        return self._work(refresher)
+
+    def _work(self, refresher: Refresher) -> bool:
+        """Refresh some members, and score some; return whether there was anything to refresh."""
+        if self._is_due("flush", FOLLOW_EVERY):
+            self._flush_if_due()
         if self._is_due("forget", FORGET_EVERY):
             changes.forget(self.database, self.clock() - timedelta(days=changes.KEPT_DAYS))
         done = self._step(refresher)
@@ -226,7 +233,7 @@ class Worker:
             self.tell("loading the champions")
             self._champions = Champions.load(self.settings)
         champions = self._champions
-        if self.publishes and is_due(self.database, champions.versions, taken):
+        if self.leads and is_due(self.database, champions.versions, taken):
             self._begin("publish", lambda: self._publish(champions, taken))
             if wait:
                 self._beside["publish"].join()
@@ -331,7 +338,7 @@ class Scorer(Worker):
     of : name of the worker
     """
 
-    publishes = False
+    leads = False
 
     def __init__(
         self,
@@ -350,15 +357,5 @@ class Scorer(Worker):
     def _step(self, refresher: Refresher) -> Done:  # noqa: ARG002 - as a worker's
         return Done()
 
-    def _turn(self, refresher: Refresher) -> bool:
-        """Do what is due; return whether anybody was scored."""
-        if self._is_due("lease", LEASE_EVERY):
-            self._lease()
-        if self._is_due("look", LOOK_EVERY):
-            self._look(refresher)
-        if refresher.setting is None:
-            self.stopped.wait(REST_SECONDS)
-            return False
-        if self._is_due("follow", FLUSH_LOOK_EVERY):
-            refresher.follow(self.tell)
+    def _work(self, refresher: Refresher) -> bool:
         return bool(self._score(refresher).scored)

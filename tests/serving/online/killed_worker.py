@@ -13,7 +13,7 @@ from serving.online.worker import Worker, own_name
 def main() -> None:
     settings = Settings.load()
     database = Database.open(settings)
-    work.FLUSH_LOOK_EVERY = 0.5
+    work.FOLLOW_EVERY = 0.5
     with own_name(settings) as name:
         running = Worker(
             settings, database, name, lambda: datetime.now(UTC),
