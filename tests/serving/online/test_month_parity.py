@@ -53,10 +53,9 @@ def december(whole: Settings) -> dict[date, list[PurchaseRow]]:
     """Return what was sold in December, by the day on which it was."""
     lake = Lake(whole)
     names = list(PurchaseRow.__dataclass_fields__)
-    wanted = ", ".join("occurred_at" if name == "occurred_at" else name for name in names)
     with engine.connect(whole) as connection:
         rows = connection.execute(
-            f"select {wanted} from ({lake.rows_sql('purchases', lake.manifest())}) "
+            f"select {', '.join(names)} from ({lake.rows_sql('purchases', lake.manifest())}) "
             f"where occurred_at >= timestamp '{FIRST}' order by occurred_at, order_id, line_no"
         ).fetchall()
     days: dict[date, list[PurchaseRow]] = {}
