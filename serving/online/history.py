@@ -138,9 +138,20 @@ class History:
         """Return a SELECT of the rows that some components have in a rollup, or of their keys.
 
         It can be run until the next one of the same rollup is asked for.
+
+        Raises
+        ------
+        OSError : if the cache is damaged; that is no fault of a member's rows.
         """
         if rollup in _NUMBERED:
-            rows = packed.read(self._segments[rollup], components)
+            try:
+                rows = packed.read(self._segments[rollup], components)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise OSError(
+                    f"The history of members in {self._folder} is damaged: {error}. Nothing was "
+                    f"refreshed. Remove {self.path} and start the worker again: it is laid out "
+                    "anew from the lake."
+                ) from error
             self.connection.register(f"packed_{rollup}", rows)
             return f"select * from packed_{rollup}"
         listed = ", ".join(map(str, sorted(components))) or "-1"

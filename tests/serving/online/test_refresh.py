@@ -201,6 +201,27 @@ def test_a_damaged_cache_of_the_history_is_made_anew(home: HotHome, damage: str)
     assert_equals_the_night(home, ["m001"])
 
 
+def test_a_cache_with_a_hole_is_told_and_no_members_rows_are_set_aside(home: HotHome) -> None:
+    home.take([line(f"m{number:03d}", "one") for number in range(100)])
+    with home.refresher() as worker:
+        path = next(worker.history.path.with_suffix("").glob("category_days-*.arrow"))
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(size // 20)
+            file.write(bytes(size // 2))
+
+        with pytest.raises(OSError, match=r"is damaged.*Remove"):
+            home.drain(worker)
+        assert unshown(home) == 100
+
+        worker.history.path.unlink()
+    with home.refresher() as worker:
+        home.drain(worker)
+
+    assert unshown(home) == 0
+    assert_equals_the_night(home, ["m001"])
+
+
 def test_two_workers_write_the_same(home: HotHome) -> None:
     rows = hot_home.a_days_rows(3, 40)
     home.take(rows)
