@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -339,8 +339,9 @@ def _record(member: MemberScores) -> dict[str, Any]:
     for prefix, score in (("churn", member.churn), ("value", member.value)):
         if score is None:
             continue
-        facts = asdict(score)
-        facts["drivers"] = json.dumps(facts["drivers"], ensure_ascii=False)
+        # Not `asdict`, which copies every fact of every driver: it took a third of a batch's time.
+        drivers = json.dumps([vars(driver) for driver in score.drivers], ensure_ascii=False)
+        facts = vars(score) | {"drivers": drivers}
         record |= {
             name if name.startswith(prefix) else f"{prefix}_{name}": fact
             for name, fact in facts.items()

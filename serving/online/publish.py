@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -114,7 +114,7 @@ def scores_of(member: MemberScores) -> dict[str, Any]:
         "value": member.value, "next_products": member.next_products,
         "next_order": member.next_order,
     }  # fmt: skip
-    return {name: _plain(asdict(one)) if one is not None else None for name, one in said.items()}
+    return {name: _plain(one) for name, one in said.items()}
 
 
 def texts_of(frame: pd.DataFrame) -> Iterator[dict[str, str]]:
@@ -276,6 +276,8 @@ def churn_traits(champions: Champions, probability: float) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return what JSON can hold: days as text, tuples as lists; a number that is none is absent."""
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
