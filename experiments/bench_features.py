@@ -23,7 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -31,11 +31,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from experiments import replicated
 from features import contracts, engine, identities, table
-from features.ingest import ingest
 from features.lake import Batch, Lake, Manifest
 from features.rollup_writer import RollupWriter
-from features.sources.completejourney import CompleteJourney
 from programme.settings import Settings, open_programme
 
 AS_OFS = (date(2017, 12, 4), date(2017, 11, 6))
@@ -130,28 +129,9 @@ def _arguments() -> argparse.Namespace:
 
 def _prepare(settings: Settings, copies: int, console: Console) -> int:
     """Replicate and ingest, unless that was done before; return the number of lines."""
+    replicated.lay_out(settings, copies, tell=console.print)
     manifest = Lake(settings).manifest()
-    if not manifest.lake_version:
-        console.print(f"replicating Complete Journey {copies} times and ingesting it")
-        folder = settings.home / "raw"
-        folder.mkdir(parents=True, exist_ok=True)
-        with engine.connect(settings) as connection:
-            for path in CompleteJourney().files():
-                _replicate(connection, path, folder / path.name, copies)
-        ingest(CompleteJourney(folder), settings, datetime.now(UTC), console.print)
-        shutil.rmtree(folder)
-        manifest = Lake(settings).manifest()
     return sum(batch.rows.get("purchases", 0) for batch in manifest.batches)
-
-
-def _replicate(connection: duckdb.DuckDBPyConnection, path: Path, copy: Path, copies: int) -> None:
-    rows = f"select * from read_parquet({engine.text(path)})"
-    if path.stem == "transactions":
-        # Other households, baskets of their own: as many members, not fuller baskets.
-        rows = f"""select r.* replace (household_id + 10000 * i as household_id,
-            basket_id + 100000000000 * i as basket_id)
-            from ({rows}) r, range({copies}) copies(i)"""
-    engine.copy_to_parquet(connection, rows, copy)
 
 
 def _measure(settings: Settings, task: str, runs: int) -> dict[str, float]:

@@ -4,6 +4,7 @@ What a night's batch does in one statement over everybody costs more to plan tha
 hundred members. The groups' own SELECTs are the same, and so are the values.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -36,27 +37,66 @@ def read(
         "select distinct member_id, member_no from member_days where bought > 0 order by member_id"
     ).fetchnumpy()
     ids = members["member_id"].tolist()
-    places = {
+    places: dict[str, dict[Any, int]] = {
         "member_id": {one: place for place, one in enumerate(ids)},
         "member_no": {one: place for place, one in enumerate(members["member_no"].tolist())},
     }
-    known = [feed for feed in _FEEDS if feed in tables and _any(connection, _FEEDS[feed])]
+    made = _made(connection, table.GROUPS, tables, places)
+    recent = made["recency_days"] <= active_days
+    population = np.where(recent, "active", "dormant").astype(object)
+    return pd.DataFrame({"population": population, **made}, index=pd.Index(ids, name="member_id"))
+
+
+def of_events(
+    connection: duckdb.DuckDBPyConnection, ids: Sequence[str], tables: tuple[str, ...]
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of the groups that read events alone, after `table.prepare_events`.
+
+    Parameters
+    ----------
+    ids : member_ids of n members who ever bought
+
+    Returns
+    -------
+    arrays of shape (n,) by column, as `read` has them for these members
+    """
+    places = {"member_id": {one: place for place, one in enumerate(ids)}}
+    return _made(connection, table.OF_EVENTS, tables, places)
+
+
+def _made(
+    connection: duckdb.DuckDBPyConnection,
+    groups: Sequence[FeatureGroup],
+    tables: tuple[str, ...],
+    places: Mapping[str, Mapping[Any, int]],
+) -> dict[str, NDArray[Any]]:
+    """Run the groups; return their columns, every member at her place.
+
+    Parameters
+    ----------
+    places : by key of a group, the place of each member
+    """
+    n_members = len(places["member_id"])
+    read = {feed for group in groups for feed in group.reads}
+    known = [
+        feed
+        for feed, relation in _FEEDS.items()
+        if feed in read and feed in tables and _any(connection, relation)
+    ]
     made: dict[str, NDArray[Any]] = {}
-    for group in table.GROUPS:
+    for group in groups:
         unknown = not set(group.reads) <= set(tables)
         silent = unknown or not set(group.reads) - set(known) <= {"purchases", "products"}
         rows = {} if silent else connection.execute(_typed_sql(group)).fetchnumpy()
         to, there = _places(rows[group.key], places[group.key]) if rows else _NOBODY
         for column in group.columns:
-            values = _absent(column, None if unknown else column.absent, len(ids))
+            values = _absent(column, None if unknown else column.absent, n_members)
             if rows:
                 found = np.ma.asarray(rows[column.name])
                 known_ones = there & ~np.ma.getmaskarray(found)
                 values[to[known_ones]] = np.ma.getdata(found)[known_ones]
             made[column.name] = values
-    recent = made["recency_days"] <= active_days
-    population = np.where(recent, "active", "dormant").astype(object)
-    return pd.DataFrame({"population": population, **made}, index=pd.Index(ids, name="member_id"))
+    return made
 
 
 def _any(connection: duckdb.DuckDBPyConnection, relation: str) -> bool:
@@ -77,7 +117,7 @@ def _absent(column: Column, absent: float | None, n: int) -> NDArray[Any]:
     return np.full(n, np.nan if absent is None else float(absent))
 
 
-def _places(who: Any, places: dict[Any, int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _places(who: Any, places: Mapping[Any, int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the place of each, and whether there is one: who never bought has none."""
     to = np.fromiter((places.get(one, -1) for one in who.tolist()), np.int64, len(who))
     return to, to >= 0

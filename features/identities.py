@@ -64,13 +64,7 @@ def resolve(
     ----------
     timezone : of the programme, whose midnight `as_of` is
     """
-    rows = lake.rows_sql("identities", manifest)
-    connection.execute(
-        f"""create or replace temp table known_identities as
-        select source, source_key, max_by(member_id, known_at) as member_id
-        from ({rows}) where sign > 0 and known_at < {midnight_sql(as_of, timezone)}
-        group by source, source_key"""
-    )
+    identify(connection, lake, manifest, as_of, timezone)
     keys = rollups.rows_sql(lake, rollups.KEYS, lake.manifest())
     connection.execute(
         f"create or replace temp table known_keys as {KNOWN_KEYS.format(keys=with_member(keys))}"
@@ -80,6 +74,23 @@ def resolve(
         select member_no, any_value(member_id) as member_id from known_keys group by member_no"""
     )
     make_successors(connection, lake, manifest, as_of, timezone)
+
+
+def identify(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    manifest: Manifest,
+    as_of: date,
+    timezone: str,
+) -> None:
+    """Make `known_identities`: which member each key means that an identity names."""
+    rows = lake.rows_sql("identities", manifest)
+    connection.execute(
+        f"""create or replace temp table known_identities as
+        select source, source_key, max_by(member_id, known_at) as member_id
+        from ({rows}) where sign > 0 and known_at < {midnight_sql(as_of, timezone)}
+        group by source, source_key"""
+    )
 
 
 def make_successors(

@@ -29,6 +29,8 @@ GROUPS: tuple[FeatureGroup, ...] = (
     PURCHASES, PROMOTIONS, RETURNS, CADENCE, SEASONS, PREFERENCES, BRANDS, PLACES, TIMES, BASKETS,
     ENGAGEMENT, RESPONSE, POINTS,
 )  # fmt: skip
+# The groups that another event can change: those that read nothing but events.
+OF_EVENTS: tuple[FeatureGroup, ...] = tuple(g for g in GROUPS if g.reads == ("events",))
 COLUMNS: tuple[Column, ...] = tuple(column for g in GROUPS for column in g.columns)
 ALL_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 # Small, stable, rank-free: what a model may consume, in table order.
@@ -191,10 +193,7 @@ def prepare(
     orders = rollups.rows_sql(lake, rollups.ORDER_DAYS, manifest)
     _view(connection, "known_orders", f"select * from ({orders}) join keys_at_hand using (key_no) "
           f"{known}")  # fmt: skip
-    events = with_member(rollups.rows_sql(lake, rollups.EVENT_DAYS, manifest))
-    # One level down, or `member_id` would be the identity's, null for keys without one.
-    events = f"select * from (select * from ({events}) {only}) {known}"
-    _view(connection, "known_events", KNOWN_EVENTS.format(as_of=day, rows=events))
+    _events_view(connection, lake, manifest, day, only)
     _by_product_views(connection, lake, manifest, day)
     _feed_views(connection, lake, manifest, as_of, timezone, only)
     for name, sql in (("member_orders", MEMBER_ORDERS.format(as_of=day)),
@@ -204,6 +203,18 @@ def prepare(
     used = frozen or reference.measure(connection, lake, manifest, midnight)
     used.prepare(connection)
     return used
+
+
+def prepare_events(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    manifest: Manifest,
+    as_of: date,
+    timezone: str,
+) -> None:
+    """Make what the groups of `OF_EVENTS` read, and nothing that only purchases are needed for."""
+    identities.identify(connection, lake, manifest, as_of, timezone)
+    _events_view(connection, lake, manifest, f"date {engine.text(as_of)}")
 
 
 def compute(
@@ -258,6 +269,16 @@ def _parts(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> None:
     connection.execute(f"create or replace temp view {name} as {sql}")
+
+
+def _events_view(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, manifest: Manifest, day: str, only: str = ""
+) -> None:
+    """Make `known_events`."""
+    events = with_member(rollups.rows_sql(lake, rollups.EVENT_DAYS, manifest))
+    # One level down, or `member_id` would be the identity's, null for keys without one.
+    events = f"select * from (select * from ({events}) {only}) {KNOWN.format(as_of=day)}"
+    _view(connection, "known_events", KNOWN_EVENTS.format(as_of=day, rows=events))
 
 
 def _by_product_views(

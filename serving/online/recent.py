@@ -107,26 +107,45 @@ class Recent:
         for table in set(NAMED) - set(_ACCEPTED):
             self._table(f"hot_{table}", self.history.rows_sql(table, components))
         for table in _ACCEPTED:
-            fresh = [row for row in rows if row.table == table]
-            stored = self.history.rows_sql(table, components)
-            self._table("fresh_" + table, f"{stored} limit 0")
-            if fresh:
-                self._accept(contracts.TABLES[table], fresh, now)
+            self._fresh(table, components, rows, now)
         self._roll_up(components)
         stored = self.history.rows_sql("purchases", components)
         self._table(
             "hot_purchases",
             f"{stored} union all by name from fresh_purchases" if lines else "from fresh_purchases",
         )
-        joined = self._ask("select exists (select 1 from hot_identities)")
-        return HotLake(self.history.path.parent, identities=bool(joined))
+        return self._lake()
+
+    def gather_events(
+        self, components: Collection[int], rows: Sequence[WaitingRow], now: datetime
+    ) -> HotLake:
+        """Make the tables of a lake that `table.prepare_events` can read; see `gather`."""
+        self._table("hot_identities", self.history.rows_sql("identities", components))
+        self._table(f"hot_{EVENT_DAYS}", self.history.rollup_sql(EVENT_DAYS, components))
+        self._fresh("events", components, rows, now)
+        self._roll_up_events()
+        return self._lake()
 
     def clock(self, table: str) -> Clock:
         """Return the wall clock for the rows at hand of a table."""
         return self._clock(f"hot_{table}")
 
+    def _lake(self) -> HotLake:
+        joined = self._ask("select exists (select 1 from hot_identities)")
+        return HotLake(self.history.path.parent, identities=bool(joined))
+
     def _clock(self, name: str) -> Clock:
         return clock_of(self.connection, self.timezone, f"select * from {name}")
+
+    def _fresh(
+        self, table: str, components: Collection[int], rows: Sequence[WaitingRow], now: datetime
+    ) -> None:
+        """Make the table of a contract's rows that the inbox adds."""
+        stored = self.history.rows_sql(table, components)
+        self._table("fresh_" + table, f"{stored} limit 0")
+        fresh = [row for row in rows if row.table == table]
+        if fresh:
+            self._accept(contracts.TABLES[table], fresh, now)
 
     def _accept(self, table: contracts.Table, rows: Sequence[WaitingRow], now: datetime) -> None:
         """Add rows of the inbox to the stored ones, as an ingest would."""
@@ -157,6 +176,9 @@ class Recent:
             self._table(f"hot_{rollup}", self.history.rollup_sql(rollup, components))
         if self._ask("select exists (from fresh_purchases)"):
             self._roll_up_lines()
+        self._roll_up_events()
+
+    def _roll_up_events(self) -> None:
         if self._ask("select exists (from fresh_events)"):
             events = "select * from fresh_events"
             days = rollups.event_days_sql(events, self._clock("fresh_events"))

@@ -7,7 +7,7 @@ inbox, so whoever does it again, after a kill or beside another worker, writes t
 """
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property, partial
@@ -34,6 +34,7 @@ from serving.online.inbox import last_row
 from serving.online.publish import churn_traits, scores_of, texts_of
 from serving.online.recent import Recent, WaitingRow, linked
 from serving.online.relations import Relations
+from serving.online.standing import Basis, Whole, frame_of
 from serving.online.store import NUMBERS, Kept, OnlineStore, Publication, StoredMember, part_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
 from serving.online.traits import Nightly, Standing, nothing
@@ -44,6 +45,11 @@ from training.models.replenishment import usual_gaps
 # a millisecond or two for each, so that those who wait are taken together.
 ROWS_AT_ONCE = 500
 SCORED_AT_ONCE = 25
+# Few, for whoever comes meanwhile waits for them.
+AHEAD_AT_ONCE = 50
+# A night's batch is of this midnight or, until the next is done, of the one before the coming.
+AHEAD_DAYS_MAX = 2
+_AHEAD_READ = 1_000
 # How often a member is tried before her rows are set aside with the reason.
 ATTEMPTS = 3
 _COLUMNS = (
@@ -139,6 +145,9 @@ class Refresher:
         self.relations = Relations(self.history)
         self._seen = 0
         self._failed: dict[str, int] = {}
+        self._whole = Whole(database, self.store)
+        self._lake_version = 0
+        self._ahead: _Ahead | None = None
         self.setting: Setting | None = None
 
     def use(self, setting: Setting) -> None:
@@ -153,6 +162,8 @@ class Refresher:
             self.position = self.lake.inbox_position(manifest)
             self.relations = Relations(self.history)
             self._seen = self.position
+            apart = (one.batch_no for one in manifest.batches if not one.inbox_seq)
+            self._lake_version = max(apart, default=0)
 
     def refresh(self, parts: Collection[int], now: datetime, limit: int = ROWS_AT_ONCE) -> Done:
         """Refresh the members of the oldest rows that wait in some parts.
@@ -190,6 +201,25 @@ class Refresher:
         if due:
             last = self._relate()
             self._carefully(due[:limit], [], last, now, done, scored=True)
+        return done
+
+    def look_ahead(self, parts: Collection[int], now: datetime, limit: int = AHEAD_AT_ONCE) -> Done:
+        """Compute some members as of the coming midnight to whom nothing came yet today.
+
+        Once they are, what comes is shown sooner, for an event then changes a few columns only.
+        Nobody is computed where the night's batches are not kept up: with data that ended long
+        ago, every member would be seen from today.
+        """
+        as_of, done = self.as_of(now), Done()
+        assert self.setting is not None
+        if (as_of - self.setting.publication.as_of).days > AHEAD_DAYS_MAX:
+            return done
+        wanted = (self._rest_on(as_of), frozenset(parts))
+        if self._ahead is None or self._ahead.wanted != wanted:
+            self._ahead = _Ahead(wanted)
+        names = self._ahead.following(self.database, self._whole, limit)
+        if names:
+            self._carefully(names, [], self._relate(), now, done, scored=False)
         return done
 
     def as_of(self, now: datetime) -> date:
@@ -245,7 +275,8 @@ class Refresher:
         wanted = [row for row in rows if row.source_key in set(names)]
         # What is written says when it was, not when we began with it.
         moment = now + timedelta(seconds=time.monotonic() - begun)
-        shown = self.database.write(partial(self._write, made, wanted, moment))
+        shown, written = self.database.write(partial(self._write, made, wanted, moment))
+        self._whole.note(written)
         for name in names:
             self._failed.pop(name, None)
         done.rows += shown
@@ -258,6 +289,7 @@ class Refresher:
     ) -> None:  # fmt: skip
         """Count a member's failures; set her rows aside when there were enough of them."""
         self._failed[name] = self._failed.get(name, 0) + 1
+        self._whole.forget(name)
         if self._failed[name] < ATTEMPTS:
             done.failed += 1
             return
@@ -290,28 +322,63 @@ class Refresher:
 
     def _compute(self, names: Iterable[str], last: int, now: datetime, *, scored: bool) -> "_Made":
         """Compute everybody who has to do with some names."""
-        assert self.setting is not None
-        setting, as_of, zone = self.setting, self.as_of(now), self.programme.timezone
+        as_of = self.as_of(now)
+        self._rest_on(as_of)
         groups = self.relations.groups(names)
         rows = self._rows_of(sorted(groups.names), last)
-        hot = self.recent.gather(groups.components, rows, now, lines=scored)
+        standing = {} if scored else self._whole.of(groups.alone())
+        seqs = groups.last_of([(row.source_key, row.seq) for row in rows], self.position)
+        known = groups.latest_of([(row.source_key, row.accepted_at) for row in rows])
+        members = list[StoredMember]()
+        if standing:
+            events = [row for row in rows if row.source_key in standing]
+            frame = self._with_events(standing, groups.components(standing), events, as_of, now)
+            members += self._members(frame, as_of, seqs, known, [None] * len(frame), now)
+        rest = set(groups.names) - set(standing)
+        if rest:
+            own = [row for row in rows if row.source_key in rest]
+            frame, scores = self._anew(groups.components(rest), own, as_of, now, scored=scored)
+            if len(frame):
+                members += self._members(frame, as_of, seqs, known, scores, now)
+        gone = sorted(set(groups.names) - {one.member_id for one in members})
+        return _Made(members, gone, scored, {name: seqs(name) for name in groups.names})
+
+    def _rest_on(self, as_of: date) -> Basis:
+        assert self.setting is not None
+        basis = Basis(as_of, self.setting.snapshot.path.name, self._lake_version)
+        self._whole.rest_on(basis)
+        return basis
+
+    def _anew(
+        self, components: Collection[int], rows: list[WaitingRow], as_of: date, now: datetime,
+        *, scored: bool,
+    ) -> tuple[pd.DataFrame, list[dict[str, Any] | None]]:  # fmt: skip
+        """Return every column of the members whose rows these are, and their scores if wanted."""
+        setting, zone = self.setting, self.programme.timezone
+        assert setting is not None
+        hot = self.recent.gather(components, rows, now, lines=scored)
         frozen = _Prepared(**vars(setting.reference))
         table.prepare(self.connection, hot, Manifest(), as_of, zone, frozen=frozen)
         frame = few.read(self.connection, self.programme.active_days, frozen.tables)
-        seqs = groups.last_of([(row.source_key, row.seq) for row in rows], self.position)
-        known = groups.latest_of([(row.source_key, row.accepted_at) for row in rows])
         ids = [str(one) for one in frame.index]
-        scores: list[dict[str, Any] | None] = [None] * len(ids)
-        if scored and ids:
-            view = HotView(
-                frame, self.connection, hot, setting, as_of, zone, self.recent, self.wares
-            )
-            population = setting.champions.expect(view, setting.publication.percentiles)
-            told = setting.champions.score(population, ids, churn=False)
-            scores = [scores_of(one) for one in told]
-        members = self._members(frame, as_of, seqs, known, scores, now) if ids else []
-        gone = sorted(set(groups.names) - set(ids))
-        return _Made(members, gone, scored, {name: seqs(name) for name in groups.names})
+        if not scored or not ids:
+            return frame, [None] * len(ids)
+        view = HotView(frame, self.connection, hot, setting, as_of, zone, self.recent, self.wares)
+        population = setting.champions.expect(view, setting.publication.percentiles)
+        told = setting.champions.score(population, ids, churn=False)
+        return frame, [scores_of(one) for one in told]
+
+    def _with_events(
+        self, standing: Mapping[str, StoredMember], components: Collection[int],
+        rows: list[WaitingRow], as_of: date, now: datetime,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return the columns of members as they stand, those of events computed again."""
+        assert self.setting is not None
+        frame = frame_of(standing)
+        hot = self.recent.gather_events(components, rows, now)
+        table.prepare_events(self.connection, hot, Manifest(), as_of, self.programme.timezone)
+        found = few.of_events(self.connection, list(standing), self.setting.reference.tables)
+        return frame.assign(**found)
 
     def _members(
         self, frame: pd.DataFrame, as_of: date, seqs: Any, known: Any,
@@ -351,8 +418,13 @@ class Refresher:
 
     def _write(
         self, made: "_Made", rows: list[WaitingRow], now: datetime, connection: Connection
-    ) -> int:
-        """Write members, what changed about them, and that their rows are shown: all or nothing."""
+    ) -> tuple[int, dict[str, int]]:
+        """Write members, what changed about them, and that their rows are shown: all or nothing.
+
+        Returns
+        -------
+        how many rows are shown, and the last row of the inbox that is in each member written
+        """
         needed = {part_of(row.source_key) for row in rows}
         if rows and not needed <= leases.held(connection, self.name, now):
             raise LeaseLost("Another worker has taken over. Nothing was written.")
@@ -366,6 +438,10 @@ class Refresher:
                     late.add(member.member_id)  # of a later day: our clock is behind
                 continue
             whole = _completed(member, old, self._publication_no)
+            ahead = not rows and not made.scored and member.seq <= self.position
+            if ahead and old is not None and old.readable:
+                # Nothing came to her since, or it would wait: her scores know as much as before.
+                whole = replace(whole, seq=old.seq)
             written.append(whole)
             moved.append((member.member_id, old.traits if old else None, whole.traits))
         stand = {name: old.scores_text for name, old in before.items()}
@@ -386,7 +462,35 @@ class Refresher:
                 .values(refreshed_at=now)
             )
         changes.record_many(connection, moved, now)
-        return len(shown)
+        return len(shown), {one.member_id: one.seq for one in written}
+
+
+@dataclass
+class _Ahead:
+    """How far the members were looked ahead for, in their order.
+
+    Parameters
+    ----------
+    wanted : on which basis, and of which parts
+    after : the last member looked at; None: everybody was
+    """
+
+    wanted: tuple[Basis, frozenset[int]]
+    after: str | None = ""
+
+    def following(self, database: Database, whole: Whole, limit: int) -> list[str]:
+        """Return the next members who were not computed whole."""
+        if self.after is None:
+            return []
+        column = ONLINE_MEMBERS.c.member_id
+        page = select(column).where(column > self.after).order_by(column).limit(_AHEAD_READ)
+        with database.read() as connection:
+            found = [str(one) for one in connection.execute(page).scalars()]
+        _, parts = self.wanted
+        due = [one for one in found if part_of(one) in parts and one not in whole][:limit]
+        # Beyond a full list there may be more of this page.
+        self.after = due[-1] if len(due) == limit else found[-1] if found else None
+        return due
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,6 +510,8 @@ def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> S
     """
     kept = old.traits if old is not None and old.readable else nothing()
     traits = dict(member.traits)
+    if old is not None and old.readable:  # what was known then is known now
+        member = replace(member, data_as_of=max(old.data_as_of, member.data_as_of))
     traits["segments"] = {**(kept.get("segments") or {}), **traits["segments"]}
     traits["tags"] = list(kept.get("tags") or ())
     if traits["stage"] is None:

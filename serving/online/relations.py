@@ -4,6 +4,7 @@ A line that is corrected may come under another member than before; then both ar
 now and whenever one of them is, until the lake holds the correction.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +20,20 @@ class Groups:
     Parameters
     ----------
     names : name -> number of its group
-    components : of the history, that hold their rows
+    component : of the history, that holds the rows of a name; names it never saw have none
     """
 
     names: Mapping[str, int]
-    components: frozenset[int]
+    component: Mapping[str, int]
+
+    def components(self, names: Iterable[str]) -> set[int]:
+        """Return the components of the history that hold the rows of some names."""
+        return {self.component[name] for name in names if name in self.component}
+
+    def alone(self) -> set[str]:
+        """Return the names that have to do with no other."""
+        members = Counter(self.names.values())
+        return {name for name, group in self.names.items() if members[group] == 1}
 
     def last_of(self, rows: Iterable[tuple[str, int]], position: int) -> Callable[[str], int]:
         """Return a function of a name: the last row of the inbox that its group has."""
@@ -91,7 +101,7 @@ class Relations:
                     parent[top(other)] = top(name)
             frontier = following
         tops = {one: number for number, one in enumerate(dict.fromkeys(map(top, list(parent))))}
-        return Groups({name: tops[top(name)] for name in parent}, frozenset(component.values()))
+        return Groups({name: tops[top(name)] for name in parent}, component)
 
     def _join(self, one: str, other: str) -> None:
         if one != other:

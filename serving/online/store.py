@@ -89,6 +89,7 @@ class Kept:
     readable: bool
     seq: int
     as_of: date
+    data_as_of: datetime
     traits: Mapping[str, Any]
     scores_text: str
     scores_seq: int
@@ -165,15 +166,16 @@ class OnlineStore:
         for first in range(0, len(member_ids), MEMBERS_AT_ONCE):
             wanted = select(
                 columns.member_id, columns.feature_set, columns.seq, columns.as_of,
-                columns.traits, columns.scores, columns.scores_seq, columns.publication_no,
+                columns.data_as_of, columns.traits, columns.scores, columns.scores_seq,
+                columns.publication_no,
             ).where(columns.member_id.in_(member_ids[first : first + MEMBERS_AT_ONCE]))  # fmt: skip
             # In one order, so that two writers never wait for each other.
             ordered = wanted.order_by(columns.member_id).with_for_update()
             for row in connection.execute(ordered):
                 readable = row.feature_set == self.feature_set
                 found[row.member_id] = Kept(
-                    readable, row.seq, row.as_of, json.loads(row.traits), row.scores,
-                    row.scores_seq, row.publication_no,
+                    readable, row.seq, row.as_of, row.data_as_of, json.loads(row.traits),
+                    row.scores, row.scores_seq, row.publication_no,
                 )  # fmt: skip
         return found
 

@@ -27,7 +27,7 @@ from serving.online import changes, leases
 from serving.online.flush import flush, state
 from serving.online.hooks import Teller
 from serving.online.publish import is_due, lacking, publish
-from serving.online.refresh import Done, Refresher, Setting
+from serving.online.refresh import SCORED_AT_ONCE, Done, Refresher, Setting
 from serving.online.store import Publication
 from training import registry
 from training.bundle import TARGETS
@@ -39,8 +39,7 @@ PAUSE_LEAST, PAUSE_MOST = 0.02, 0.1
 LEASE_EVERY, LOOK_EVERY, FOLLOW_EVERY, FORGET_EVERY = 1.0, 5.0, 5.0, 3600.0
 FLUSH_AFTER = timedelta(minutes=15)
 FLUSH_ROWS = 50_000
-# While features wait all the time, scores get their turn once in so many steps. Their models cost
-# most of a second before the first member and a hundredth for each: few at a time are no cheaper.
+# While features wait all the time, scores get their turn once in so many steps.
 SCORES_EVERY = 10
 # After a fault that may pass.
 REST_SECONDS = 0.5
@@ -100,6 +99,7 @@ class Worker:
 
     # Whether it does what one process must for all: publish, flush, tell hooks.
     leads = True
+    scored_at_once = SCORED_AT_ONCE
 
     def __init__(
         self,
@@ -198,10 +198,14 @@ class Worker:
             changes.forget(self.database, self.clock() - timedelta(days=changes.KEPT_DAYS))
         done = self._step(refresher)
         self._steps += 1
-        if self.scores_apart:
-            return done.oldest is not None
         if done.oldest is None:
-            return bool(self._score(refresher).scored)
+            # Ahead of what comes only while nothing else is to be done, and not all the time.
+            busy = not self.scores_apart and bool(self._score(refresher).scored)
+            if not busy:
+                self._count(refresher.look_ahead(self.parts, self.clock()))
+            return busy
+        if self.scores_apart:
+            return True
         if self._steps % SCORES_EVERY == 0:
             self._score(refresher)
         return True
@@ -212,7 +216,7 @@ class Worker:
         return done
 
     def _score(self, refresher: Refresher) -> Done:
-        done = refresher.score_due(self.parts, self.clock())
+        done = refresher.score_due(self.parts, self.clock(), self.scored_at_once)
         self._count(done)
         return done
 
@@ -339,6 +343,8 @@ class Scorer(Worker):
     """
 
     leads = False
+    # Nobody waits for it, and a batch costs most of a second before its first member.
+    scored_at_once = 100
 
     def __init__(
         self,

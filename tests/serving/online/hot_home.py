@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +11,10 @@ import numpy as np
 
 from features import engine
 from features import snapshot as snapshots
+from features.ingest import ingest
 from features.snapshot import Snapshot
+from features.sources.export import Export
+from features.sources.mapping import Mapping
 from programme.database import Database
 from programme.settings import Settings
 from serving.online import leases
@@ -73,6 +76,27 @@ class HotHome:
             self.settings, AS_OF + timedelta(days=1), frozen=self.snapshot.reference
         )
         return built, SnapshotView(built, frozen=self.snapshot)
+
+
+def with_events(little: LittleProgramme, home: Path) -> LittleProgramme:
+    """Copy the programme into one whose members also look at things, now and then."""
+    shutil.copytree(little.settings.home, home, ignore=shutil.ignore_patterns("snapshots"))
+    settings = little.settings.model_copy(update={"home": home})
+    looked = home / "looked.csv"
+    rows = ["id,member,at"]
+    rows += [
+        f"v{n},m{n % 90:03d},{AS_OF - timedelta(days=1 + n % 37)} 1{n % 9}:00" for n in range(200)
+    ]
+    looked.write_text("\n".join(rows) + "\n", "utf-8")
+    mapping = {
+        "source": "app",
+        "events": {
+            "event": "id", "member": "member", "occurred_at": "at",
+            "always": {"kind": "view", "channel": "app"},
+        },
+    }  # fmt: skip
+    ingest(Export([looked], Mapping.model_validate(mapping)), settings, NOW - timedelta(days=1))
+    return replace(little, settings=settings, snapshot=snapshots.build(settings, AS_OF))
 
 
 def make(little: LittleProgramme, home: Path, champions: Champions, **facts: str) -> HotHome:

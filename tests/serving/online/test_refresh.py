@@ -29,9 +29,14 @@ def champions(trained: LittleProgramme) -> Champions:
     return Champions.load(trained.settings)
 
 
+@pytest.fixture(scope="module")
+def looking(trained: LittleProgramme, tmp_path_factory: pytest.TempPathFactory) -> LittleProgramme:
+    return hot_home.with_events(trained, tmp_path_factory.mktemp("looking") / "home")
+
+
 @pytest.fixture
-def home(trained: LittleProgramme, champions: Champions, tmp_path: Path) -> Iterator[HotHome]:
-    made = hot_home.make(trained, tmp_path / "home", champions)
+def home(looking: LittleProgramme, champions: Champions, tmp_path: Path) -> Iterator[HotHome]:
+    made = hot_home.make(looking, tmp_path / "home", champions)
     yield made
     made.database.close()
 
