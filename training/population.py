@@ -20,6 +20,8 @@ from training.views import MemberView
 
 NEXT_PRODUCTS = 10
 BOUGHT_FACTS = ("purchase_days", "last_days")
+# A recommender lays out hundreds of rows a member: so many members bound what that takes.
+MEMBERS_AT_ONCE = 2_000
 # Purchase days from which the gap between them is a rhythm.
 RHYTHM_DAYS = 3
 
@@ -43,6 +45,21 @@ class ProductLists:
     reason: NDArray[np.object_]
     facts: Mapping[str, NDArray[np.float64]]
     because: NDArray[np.object_]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[ProductLists]") -> "ProductLists":
+        """Put the lists of some members one after the other; there is at least one part."""
+        ends = np.cumsum([0, *(int(part.starts[-1]) for part in parts)])
+        starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
+        names = ("product_id", "score", "reason", "because")
+        return cls(
+            starts=np.concatenate([*starts, ends[-1:]]),
+            facts={
+                name: np.concatenate([part.facts[name] for part in parts])
+                for name in parts[0].facts
+            },
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
+        )
 
     def of(self, position: int) -> tuple[ProductScore, ...]:
         """Return the products of the member at a position, best first."""
@@ -196,6 +213,24 @@ def product_lists(
         model gives none of its own
     shelf : what is out of stock or age-restricted, what things are called and what they earn
     """
+    owner = members.get_indexer(pd.Index(products["member_id"]))
+    if (np.diff(owner) < 0).any():
+        order = np.argsort(owner, kind="stable")
+        products, owner = products.iloc[order], owner[order]
+    firsts = np.arange(0, len(members), MEMBERS_AT_ONCE)
+    bounds = np.searchsorted(owner, [*firsts, len(members)])
+    return ProductLists.joined([
+        _some_lists(
+            model, products.iloc[bounds[number] : bounds[number + 1]],
+            members[first : first + MEMBERS_AT_ONCE], reason, shelf,
+        )
+        for number, first in enumerate(firsts)
+    ])  # fmt: skip
+
+
+def _some_lists(
+    model: Any, products: pd.DataFrame, members: pd.Index, reason: str, shelf: Shelf
+) -> ProductLists:
     asked = NEXT_PRODUCTS * (CONSIDERED if shelf.weighs else 1)
     named = shelf.weighed(
         model.recommend(products, list(members), asked, shelf.barred), NEXT_PRODUCTS

@@ -48,12 +48,13 @@ class Shelf:
         Notes
         -----
         A place is worth 1 / log2(rank + 1), as in nDCG; it counts 1 + margin_weight times the
-        margin rate, and a product of unknown margin has the mean of those named.
+        margin rate. A product of unknown margin has the mean of all that are known: not of those
+        named, or what is named to a member would depend on who else is asked about.
         """
         if not self.weighs:
             return named[named["rank"] <= k].reset_index(drop=True)
         rate = named["product_id"].map(self.margin_rate).to_numpy(dtype=np.float64)
-        mean = np.nanmean(rate) if np.isfinite(rate).any() else 0.0
+        mean = float(self.margin_rate.mean())
         worth = 1 / np.log2(named["rank"].to_numpy(dtype=np.float64) + 1)
         worth *= 1 + self.margin_weight * np.where(np.isfinite(rate), rate, mean)
         member = np.cumsum(named["rank"].to_numpy() == 1)
