@@ -32,7 +32,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test soak: export OMP_NUM_THREADS := 1
 test soak: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-serving bench-models bench-uplift bench-allocation bench-scale closed-loop client notebooks clean
+.PHONY: help setup lock demo serve test soak check licences licenses bench bench-features bench-tags bench-points bench-serving bench-batch bench-models bench-uplift bench-allocation bench-scale closed-loop client notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ bench-points: setup ## Time postings beside TPC-B, balances, and expiry at size 
 
 bench-serving: setup ## Put answers beside a bare service on the same model, and under load (ONLY="one half")
 	$(BIN)/python -m experiments.bench_serving --home "$(PERENNIAL_HOME)" $(if $(ONLY),--only $(ONLY))
+
+bench-batch: setup ## Score 25,000, 250,000 and 1,000,000 members and print rate and memory (COPIES="10 100")
+	$(BIN)/python -m experiments.bench_batch --trained "$(PERENNIAL_HOME)" $(if $(filter command line,$(origin COPIES)),--copies $(COPIES))
 
 bench-models: setup ## Print every model beside its rivals, forward in time (ONLY="churn value", TAFENG=folder)
 	$(BIN)/python -m experiments.bench_models $(if $(ONLY),--only $(ONLY)) $(if $(TAFENG),--tafeng "$(TAFENG)")

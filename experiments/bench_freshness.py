@@ -143,7 +143,7 @@ def make_home(
         return
     today = datetime.now(UTC).date()
     ended = snapshots.default_as_of(settings.model_copy(update={"home": trained}))
-    replicated.lay_out(settings, copies, (today - ended).days, tell)
+    replicated.lay_out(settings, copies, later_days=(today - ended).days, tell=tell)
     tell("adding events")
     looked = settings.home / "events.parquet"
     lake = Lake(settings)

@@ -63,6 +63,9 @@ class ShelledService(bentoml.Service[Any]):  # type: ignore[misc] # BentoML type
         )
 
 
+_PLACES = {column: place for place, column in enumerate(NUMBERS)}
+
+
 class Rows(BaseModel):
     """Rows to score: what a member would be given were she like this."""
 
@@ -160,12 +163,26 @@ def score_rows(live: Live, asked: Rows) -> RowScores:
     if loaded.scorer is None:
         raise NotReady("The champion in service cannot be asked from rows. Nothing was scored.")
     width = len(asked.columns)
-    if len(set(asked.columns)) != width or not set(asked.columns) <= set(NUMBERS):
-        raise InputRefused("A column is unknown, or named twice. Nothing was scored.")
-    if any(len(row) != width for row in asked.rows):
-        raise InputRefused("A row has more or fewer values than columns. Nothing was scored.")
+    # By their places: what was sent is not echoed.
+    for place, column in enumerate(asked.columns):
+        if column not in _PLACES:
+            raise InputRefused(
+                f"columns[{place}] is no feature column. Nothing was scored. docs/features.md "
+                "lists them."
+            )
+        if asked.columns.index(column) < place:
+            raise InputRefused(
+                f"columns[{place}] names the column of columns[{asked.columns.index(column)}] "
+                "again. Nothing was scored. Name each once."
+            )
+    for place, row in enumerate(asked.rows):
+        if len(row) != width:
+            raise InputRefused(
+                f"rows[{place}] has {len(row)} values for {width} columns. Nothing was scored. "
+                "Give one value per column, null where it is absent."
+            )
     rows = np.full((len(asked.rows), len(NUMBERS)), np.nan)
-    places = [NUMBERS.index(column) for column in asked.columns]
+    places = [_PLACES[column] for column in asked.columns]
     rows[:, places] = np.array(asked.rows, dtype=np.float64)  # null is NaN: absent
     made = loaded.scorer.score(rows)
     return RowScores(

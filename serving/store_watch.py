@@ -36,8 +36,9 @@ class StoreWatch:
             raise
         if found is None:
             raise NotReady(
-                "The online store is empty: nobody was written to it yet. Nothing can be answered. "
-                f"Start the worker: perennial worker --home {self._settings.home}"
+                "The online store is empty: nobody was written to it yet, or everybody is being "
+                "written for the first time. Nothing can be answered. Start the worker, or wait "
+                f"until it is done: perennial worker --home {self._settings.home}"
             )
         return found
 

@@ -14,7 +14,7 @@ one after the other, and is made anew where it cannot.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ _PACKED_AT_ONCE = 100_000
 # A segment is merged with the one before it unless that is so many times as large: few segments to
 # look into, and each row is written again a few times at most.
 _GROWTH = 4
+_NAMES_KEPT = 200_000
 # Batches after which rows of one member lie in too many places.
 BATCHES_MAX = 400
 
@@ -66,6 +67,9 @@ class History:
     version: int = -1
     _last_key: int | None = None
     _segments: dict[str, list[Segment]] = field(default_factory=dict)
+    # Names that were asked for, of this version: whoever comes often is looked up once.
+    _component_of: dict[str, int | None] = field(default_factory=dict)
+    _names_of: dict[int, list[str]] = field(default_factory=dict)
 
     def follow(self, manifest: Manifest, tell: Callable[[str], None] = lambda _: None) -> bool:
         """Hold what a version of the lake holds; return whether anything changed."""
@@ -89,17 +93,30 @@ class History:
 
     def components_of(self, names: Collection[str]) -> dict[str, int]:
         """Return the component of each name that was seen before."""
+        if len(self._component_of) > _NAMES_KEPT:
+            self._component_of.clear()
+        new = [name for name in names if name not in self._component_of]
         rows = self._rows(
-            "select name, component from history.names where name in (select unnest(?))", [*names]
+            "select name, component from history.names where name in (select unnest(?))", new
         )
-        return {str(name): int(component) for name, component in rows}
+        self._component_of |= dict.fromkeys(new)
+        self._component_of |= {str(name): int(component) for name, component in rows}
+        found = ((name, self._component_of[name]) for name in names)
+        return {name: component for name, component in found if component is not None}
 
     def names_of(self, components: Iterable[int]) -> list[str]:
         """Return every name of some components."""
+        if len(self._names_of) > _NAMES_KEPT:
+            self._names_of.clear()
+        asked = [*components]
+        new = [one for one in asked if one not in self._names_of]
         rows = self._rows(
-            "select name from history.names where component in (select unnest(?))", [*components]
+            """select component, list(name order by name) from history.names
+            where component in (select unnest(?)) group by component""",
+            new,
         )
-        return [str(row[0]) for row in rows]
+        self._names_of |= {int(component): names for component, names in rows}
+        return [name for one in asked for name in self._names_of.get(one, ())]
 
     def holders_of(self, table: str, keys: Collection[str]) -> dict[str, set[str]]:
         """Return whose stored rows have these keys: key -> names.
@@ -109,13 +126,12 @@ class History:
         table : purchases, by what `order_key_sql` makes of source and order_id, or events, by id
         """
         found: dict[str, set[str]] = {}
-        for key, name in self._rows(
-            f"""select key, n.name from (select unnest(?) as key)
-            join history.held_{table} h on h.digest = hash(key)
-            join history.names n using (component)""",
+        for key, component in self._rows(
+            f"""select key, component from (select unnest(?) as key)
+            join history.held_{table} h on h.digest = hash(key)""",
             [*keys],
         ):
-            found.setdefault(str(key), set()).add(str(name))
+            found.setdefault(str(key), set()).update(self.names_of([component]))
         return found
 
     def components_holding(self, table: str, keys: Collection[str]) -> set[int]:
@@ -215,6 +231,8 @@ class History:
             raise
         self.version = self._read_version()
         self._last_key = None
+        self._component_of.clear()
+        self._names_of.clear()
         self._open_segments()
 
     @property
@@ -382,10 +400,10 @@ class History:
             return 0
         return int(self.connection.execute("select batches from history.meta").fetchall()[0][0])
 
-    def _rows(self, sql: str, parameter: list[object]) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, parameter: Sequence[object]) -> list[tuple[Any, ...]]:
         if not parameter:
             return []
-        return self.connection.execute(sql, [parameter]).fetchall()
+        return self.connection.execute(sql, [[*parameter]]).fetchall()
 
 
 def order_key_sql(source: str, order_id: str) -> str:

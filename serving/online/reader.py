@@ -180,8 +180,8 @@ class Reader:
 
 _AWAY = "The database is busy or away. Nothing was read. Try again in a few seconds."
 _EMPTY = (
-    "The online store is empty: nobody was written to it yet. Nothing can be answered. "
-    "Fill it: perennial score, or perennial worker."
+    "The online store is empty: nobody was written to it yet, or everybody is being written for "
+    "the first time. Nothing can be answered. Fill it: perennial score, or perennial worker."
 )
 
 

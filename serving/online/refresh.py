@@ -34,7 +34,7 @@ from serving.online.inbox import last_row
 from serving.online.publish import churn_traits, scores_of, texts_of
 from serving.online.recent import Recent, WaitingRow, linked
 from serving.online.relations import Relations
-from serving.online.standing import Basis, Whole, frame_of
+from serving.online.standing import Basis, Stands, Whole, frame_of
 from serving.online.store import NUMBERS, Kept, OnlineStore, Publication, StoredMember, part_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
 from serving.online.traits import Nightly, Standing, nothing
@@ -46,7 +46,7 @@ from training.models.replenishment import usual_gaps
 ROWS_AT_ONCE = 500
 SCORED_AT_ONCE = 25
 # Few, for whoever comes meanwhile waits for them.
-AHEAD_AT_ONCE = 50
+AHEAD_AT_ONCE = 100
 # A night's batch is of this midnight or, until the next is done, of the one before the coming.
 AHEAD_DAYS_MAX = 2
 _AHEAD_READ = 1_000
@@ -369,7 +369,7 @@ class Refresher:
         return frame, [scores_of(one) for one in told]
 
     def _with_events(
-        self, standing: Mapping[str, StoredMember], components: Collection[int],
+        self, standing: Mapping[str, Stands], components: Collection[int],
         rows: list[WaitingRow], as_of: date, now: datetime,
     ) -> pd.DataFrame:  # fmt: skip
         """Return the columns of members as they stand, those of events computed again."""

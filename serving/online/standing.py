@@ -5,17 +5,19 @@ worker has computed her whole today, and nothing but events came since, only the
 events are run again; the other columns are taken from her row in the store.
 """
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from programme.database import Database
-from serving.online.store import NUMBERS, TEXTS, OnlineStore, StoredMember
-from serving.online.tables import INBOX
+from serving.online.store import NUMBERS, TEXTS, OnlineStore, doubles_of
+from serving.online.tables import INBOX, ONLINE_MEMBERS
 
 _NAMES_AT_ONCE = 500
 
@@ -33,6 +35,15 @@ class Basis:
     as_of: date
     snapshot: str
     lake_version: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stands:
+    """What a member's row in the store holds of her features; see `StoredMember`."""
+
+    population: str
+    features: NDArray[np.float64]
+    texts: Mapping[str, str]
 
 
 @dataclass
@@ -66,39 +77,51 @@ class Whole:
         """Compute a member whole the next time."""
         self._seqs.pop(name, None)
 
-    def of(self, names: Collection[str]) -> dict[str, StoredMember]:
-        """Return the stored rows of those of some members to whom nothing but events came since."""
+    def of(self, names: Collection[str]) -> dict[str, Stands]:
+        """Return what stands of those of some members to whom nothing but events came since."""
         asked = sorted(name for name in names if name in self._seqs)
         if not asked or self.basis is None:
             return {}
         bought = self._last_purchases(asked)
-        return {
-            name: row
-            for name, row in self.store.read(asked).items()
-            if row.seq == self._seqs[name]
-            and bought.get(name, 0) <= row.seq
-            and (row.as_of, row.snapshot) == (self.basis.as_of, self.basis.snapshot)
-        }
+        columns = ONLINE_MEMBERS.c
+        found: dict[str, Stands] = {}
+        for some in _in_parts(asked):
+            wanted = select(
+                columns.member_id, columns.seq, columns.population, columns.features, columns.texts
+            ).where(
+                columns.member_id.in_(some),
+                columns.feature_set == self.store.feature_set,
+                columns.as_of == self.basis.as_of,
+                columns.snapshot == self.basis.snapshot,
+            )
+            with self.database.read() as connection:
+                rows = connection.execute(wanted).all()
+            for name, seq, population, features, texts in rows:
+                if seq == self._seqs[name] and bought.get(name, 0) <= seq:
+                    found[name] = Stands(population, doubles_of(features), json.loads(texts))
+        return found
 
     def _last_purchases(self, names: list[str]) -> dict[str, int]:
         """Return the last line in the inbox of each who has one, whether or not it was flushed."""
         found: dict[str, int] = {}
         columns = INBOX.c
-        with self.database.read() as connection:
-            for first in range(0, len(names), _NAMES_AT_ONCE):
-                last = (
-                    select(columns.source_key, func.max(columns.seq))
-                    .where(
-                        columns.source_key.in_(names[first : first + _NAMES_AT_ONCE]),
-                        columns.kind == "purchase",
-                    )
-                    .group_by(columns.source_key)
-                )
+        for some in _in_parts(names):
+            last = (
+                select(columns.source_key, func.max(columns.seq))
+                .where(columns.source_key.in_(some), columns.kind == "purchase")
+                .group_by(columns.source_key)
+            )
+            with self.database.read() as connection:
                 found |= {name: int(seq) for name, seq in connection.execute(last)}
         return found
 
 
-def frame_of(rows: Mapping[str, StoredMember]) -> pd.DataFrame:
+def _in_parts(names: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(names), _NAMES_AT_ONCE):
+        yield names[first : first + _NAMES_AT_ONCE]
+
+
+def frame_of(rows: Mapping[str, Stands]) -> pd.DataFrame:
     """Lay stored rows out as `few.read` returns members, in their order."""
     members = list(rows.values())
     numbers = np.stack([row.features for row in members])

@@ -210,13 +210,18 @@ class OnlineStore:
         }
 
 
+def doubles_of(features: bytes) -> NDArray[np.float64]:
+    """Return `StoredMember.features` of what the column holds."""
+    return np.frombuffer(features, _DOUBLES)
+
+
 def _stored(row: Any) -> StoredMember:
     return StoredMember(
         member_id=row.member_id,
         as_of=row.as_of,
         data_as_of=row.data_as_of,
         population=row.population,
-        features=np.frombuffer(row.features, _DOUBLES),
+        features=doubles_of(row.features),
         texts=json.loads(row.texts),
         scores=json.loads(row.scores),
         traits=json.loads(row.traits),

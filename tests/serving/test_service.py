@@ -222,6 +222,22 @@ def test_rows_that_do_not_fit_are_refused(whole: TestClient, body: object) -> No
     assert "canary-4711" not in refused.text
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows", "said"),
+    [
+        (["recency_days", "nonsense"], [[1.0, 2.0]], "columns[1] is no feature column"),
+        (["tenure_days", "recency_days", "tenure_days"], [[1.0] * 3], "columns[2] names the"),
+        (["recency_days"], [[1.0], [2.0, 3.0]], "rows[1] has 2 values for 1 columns"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_its_place(
+    whole: TestClient, columns: list[str], rows: list[list[float]], said: str
+) -> None:
+    refused = whole.post("/score", json={"columns": columns, "rows": rows})
+
+    assert said in refused.json()["detail"]
+
+
 def test_a_row_is_not_infinite(whole: TestClient) -> None:
     json_ = {"Content-Type": "application/json"}
     for value in ("NaN", "Infinity", "1e999"):
