@@ -181,7 +181,7 @@ class Exchange:
         headers = list(message.get("headers", ()))
         self._status = status = int(message["status"])
         if status >= 400 and not dict(headers).get(b"content-type", b"").startswith(_PROBLEM):
-            self._replaced = problem(status)
+            self._replaced = problem(status, self.told.refusal)
             kept = [pair for pair in headers if pair[0] in (b"allow", b"retry-after")]
             headers = [*self._replaced.raw_headers, *kept]
         # The page of the API brings a policy of its own, which lets its style in.

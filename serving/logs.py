@@ -42,9 +42,11 @@ class Told:
     members : how many it was about
     version : of the model that answered
     outcome : a word of ours, where the status does not say it all
+    refusal : a sentence of ours for the caller, of a route whose own answer is in another shape;
+        it is not logged
     """
 
-    __slots__ = ("key_id", "members", "outcome", "request_id", "version")
+    __slots__ = ("key_id", "members", "outcome", "refusal", "request_id", "version")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -52,6 +54,7 @@ class Told:
         self.members: int | None = None
         self.version: str | None = None
         self.outcome: str | None = None
+        self.refusal: str | None = None
 
 
 _present: ContextVar[Told | None] = ContextVar("request", default=None)
@@ -92,6 +95,13 @@ def note(
         told.version = version
     if outcome is not None:
         told.outcome = outcome
+
+
+def refuse(why: str) -> None:
+    """Say to the caller of the present request why it is refused."""
+    told = _present.get()
+    if told is not None:
+        told.refusal = why
 
 
 def line_of(told: Told, method: str, route: str, status: int, seconds: float) -> str:

@@ -120,8 +120,10 @@ class MemberIntelligence:
         try:
             return score_rows(LIVE, asked)
         except NotReady as error:
+            logs.refuse(str(error))
             raise ServiceUnavailable(str(error)) from error
         except InputRefused as error:
+            logs.refuse(str(error))
             raise InvalidArgument(str(error)) from error
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
