@@ -6,8 +6,8 @@ where an identity joins them, so rows lie by `component`: the names, of members 
 that identities join directly or by way of others; nearly always one name.
 
 Names, keys and stored rows are tables of a DuckDB file. The rollups of purchases, of which a member
-has hundreds of rows and which every step reads, are packed files beside it; the tables say which of
-them count.
+has hundreds of rows and which every step reads, are packed files beside it, and so is whose rows
+have the key of an order or an event; the tables say which of the files count.
 
 It is never a source of truth: it says which version of the lake it holds, takes up later batches
 one after the other, and is made anew where it cannot.
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import numpy as np
@@ -27,10 +27,11 @@ from scipy import sparse
 from features import engine, rollups
 from features.clock import clock_of
 from features.lake import Lake, Manifest
-from serving.online import packed
+from serving.online import held, packed
+from serving.online.held import Held
 from serving.online.packed import Segment
 
-FORMAT = 3
+FORMAT = 4
 # Who is named in each table, and how.
 NAMED = {
     "purchases": "source_key", "events": "source_key", "contacts": "member_id",
@@ -50,6 +51,18 @@ _NAMES_KEPT = 200_000
 BATCHES_MAX = 400
 
 
+class _File(Protocol):
+    """A file beside the cache, with what belongs to it."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def __len__(self) -> int: ...
+
+
+File = TypeVar("File", bound=_File)
+
+
 @dataclass
 class History:
     """The cache, attached to an engine as `history`.
@@ -67,6 +80,7 @@ class History:
     version: int = -1
     _last_key: int | None = None
     _segments: dict[str, list[Segment]] = field(default_factory=dict)
+    _held: dict[str, list[Held]] = field(default_factory=dict)
     # Names that were asked for, of this version: whoever comes often is looked up once.
     _component_of: dict[str, int | None] = field(default_factory=dict)
     _names_of: dict[int, list[str]] = field(default_factory=dict)
@@ -125,23 +139,21 @@ class History:
         ----------
         table : purchases, by what `order_key_sql` makes of source and order_id, or events, by id
         """
-        found: dict[str, set[str]] = {}
-        for key, component in self._rows(
-            f"""select key, component from (select unnest(?) as key)
-            join history.held_{table} h on h.digest = hash(key)""",
-            [*keys],
-        ):
-            found.setdefault(str(key), set()).update(self.names_of([component]))
-        return found
+        return {
+            key: set(self.names_of(components))
+            for key, components in self._holding(table, keys).items()
+        }
 
     def components_holding(self, table: str, keys: Collection[str]) -> set[int]:
         """Return the components whose stored rows have some of these keys; see `holders_of`."""
-        found = self._rows(
-            f"""select distinct component from (select unnest(?) as key)
-            join history.held_{table} h on h.digest = hash(key)""",
-            [*keys],
-        )
-        return {int(row[0]) for row in found}
+        return set().union(*self._holding(table, keys).values())
+
+    def _holding(self, table: str, keys: Collection[str]) -> dict[str, set[int]]:
+        """Return the components that hold each of some keys, of keys that are held at all."""
+        hashed = self._rows("select key, hash(key) from (select unnest(?) as key)", [*keys])
+        digests = np.array([digest for _, digest in hashed], dtype=np.uint64)
+        found = held.holders(self._held.get(table, ()), digests)
+        return {str(key): some for (key, _), some in zip(hashed, found, strict=True) if some}
 
     def rows_sql(self, table: str, components: Collection[int]) -> str:
         """Return a SELECT of the stored rows of some components."""
@@ -216,7 +228,7 @@ class History:
         for path in (self.path, self.path.with_name(self.path.name + ".wal")):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._segments = {}
+        self._segments, self._held = {}, {}
         self._attach()
         self.version = 0
 
@@ -241,34 +253,54 @@ class History:
 
     def _open_segments(self) -> None:
         """Map the packed files that count, and remove all others."""
-        self._segments = {}
+        self._segments, self._held = {}, {}
         if self.version <= 0:
             return
         listed = "select rollup, file from history.segments order by place"
-        for rollup, file in self.connection.execute(listed).fetchall():
-            one = Segment(self._folder / file)
+        counting = set()
+        for name, file in self.connection.execute(listed).fetchall():
+            path = self._folder / file
+            one = Segment(path) if name in _NUMBERED else Held(path)
             len(one)  # read now: what is wrong with it should be known now
-            self._segments.setdefault(rollup, []).append(one)
-        counting = {one.path.stem for many in self._segments.values() for one in many}
+            counting.add(_stem(path))
+            if isinstance(one, Segment):
+                self._segments.setdefault(name, []).append(one)
+            else:
+                self._held.setdefault(name, []).append(one)
         for path in self._folder.iterdir():
-            if path.stem not in counting:
+            if _stem(path) not in counting:
                 path.unlink()
 
     def _pack(self, rollup: str, rows: str, version: int) -> None:
         """Pack rows, beside those that are packed already."""
-        before = self._segments.get(rollup, [])
         path = self._folder / f"{rollup}-{version}.arrow"
         ordered = self.connection.sql(f"{rows} order by component")
         made = packed.write(ordered.to_arrow_reader(_PACKED_AT_ONCE), path)
-        kept = [*before]
+        self._count(rollup, self._segments.get(rollup, []), made, packed.merge)
+
+    def _hold(self, table: str, rows: str, version: int) -> None:
+        """Keep whose rows have which key, beside those that are kept already."""
+        path = self._folder / f"held_{table}-{version}.npy"
+        self.connection.execute(f"create or replace temp table holding as {rows}")
+        n_rows = self.connection.execute("select count(*) from holding").fetchall()[0][0]
+        ordered = self.connection.sql("select digest, component from holding order by digest")
+        made = held.write(ordered.to_arrow_reader(_PACKED_AT_ONCE), int(n_rows), path)
+        self.connection.execute("drop table holding")
+        self._count(table, self._held.get(table, []), made, held.merge)
+
+    def _count(
+        self, name: str, before: list[File], made: File, merge: Callable[[File, File, Path], File]
+    ) -> None:
+        """Say that a file counts, merged with those before it that are not much larger."""
+        kept, first = [*before], made.path
         while kept and len(kept[-1]) < _GROWTH * len(made):
-            merged = self._folder / f"{rollup}-{version}-{len(kept)}.arrow"
-            made = packed.merge(kept.pop(), made, merged)
+            merged = first.with_name(f"{first.stem}-{len(kept)}{first.suffix}")
+            made = merge(kept.pop(), made, merged)
         files = [one.path.name for one in (*kept, made)]
-        self.connection.execute("delete from history.segments where rollup = ?", [rollup])
+        self.connection.execute("delete from history.segments where rollup = ?", [name])
         for place, file in enumerate(files):
             self.connection.execute(
-                "insert into history.segments values (?, ?, ?)", [rollup, place, file]
+                "insert into history.segments values (?, ?, ?)", [name, place, file]
             )
 
     def _build(self, manifest: Manifest) -> None:
@@ -286,9 +318,9 @@ class History:
         for table, name in NAMED.items():
             rows = self._placed_sql(self.lake.rows_sql(table, manifest), name)
             run(f"create table history.rows_{table} as {rows} order by component")
-        for table, held in self._held_sql(manifest).items():
-            run(f"create table history.held_{table} as {held} order by digest")
         run("create table history.segments (rollup varchar, place integer, file varchar)")
+        for table, rows in self._held_sql(manifest).items():
+            self._hold(table, rows, manifest.lake_version)
         for rollup, rows in self._rollups_sql(manifest).items():
             if rollup in _NUMBERED:
                 self._pack(rollup, rows, manifest.lake_version)
@@ -339,8 +371,9 @@ class History:
             if self.lake.paths(table, newer):
                 rows = self._placed_sql(self.lake.rows_sql(table, newer), name)
                 run(f"insert into history.rows_{table} {rows} order by component")
-        for table, held in self._held_sql(newer).items():
-            run(f"insert into history.held_{table} {held} order by digest")
+        for table, rows in self._held_sql(newer).items():
+            if self.lake.paths(table, newer):
+                self._hold(table, rows, manifest.lake_version)
         for rollup, rows in self._rollups_sql(newer).items():
             if not self.lake.paths(rollup, newer):
                 continue
@@ -404,6 +437,11 @@ class History:
         if not parameter:
             return []
         return self.connection.execute(sql, [[*parameter]]).fetchall()
+
+
+def _stem(path: Path) -> str:
+    """Return what the name of a file and of what lies beside it have in common."""
+    return path.name.partition(".")[0]
 
 
 def order_key_sql(source: str, order_id: str) -> str:
