@@ -116,7 +116,7 @@ class _Batch:
         self.progress("judging the data's usability")
         report = usability.judge(
             self.connection, self.lake, self.manifest, self.batch_no, source, self.counts,
-            self.programme, self.ingested_at,
+            self.programme, self.ingested_at, whole=not self.inbox_seq,
         )  # fmt: skip
         path = usability.save(report, settings.home / "reports", self.batch_no)
         if not self.inbox_seq:

@@ -25,6 +25,7 @@ def judge_repeated(
 
     Notes
     -----
+    A staged row is of a repeated key if another one, or a stored one, has its key.
     `judged` has one row per staged row of a repeated key, with `fate` new | unchanged | refused
     and `previous`, the content it replaces. Rows of keys that occur once are not in it: a first
     load costs one hash aggregate and nothing else. Of rows known at the same instant the first
@@ -35,11 +36,15 @@ def judge_repeated(
     # A table may be keyed by when a thing was known: its rows are no versions of each other.
     named = ", ".join(c for c in table.key if c != "known_at")
     content = "{" + ", ".join(f"{c}: {c}" for c in table.content) + "}" if table.content else "null"
+    # Of what is stored only what has to do with the staged rows: a lake is larger than memory.
+    fresh = f"select hash({key}) as h from ({staged}) where problem is null"
     connection.execute(
         f"""create or replace temp table repeated as
         select h from (
-            select hash({key}) as h from ({staged}) where problem is null
-            union all select hash({key}) from ({stored}) where sign = {NEW}
+            {fresh}
+            union all
+            select h from (select hash({key}) as h from ({stored}) where sign = {NEW})
+            where h in ({fresh})
         ) group by h having count(*) > 1"""
     )
     _leave_out_what_is_stored(connection, table, staged, stored)
@@ -103,7 +108,9 @@ def _leave_out_what_is_stored(
         select c.* from (
             select * from ({staged})
             where problem is null and hash({key}) in (select h from repeated)
-        ) c anti join (select * from ({stored}) where sign = {NEW}) t on {equal}"""
+        ) c anti join (
+            select * from ({stored}) where sign = {NEW} and hash({key}) in (select h from repeated)
+        ) t on {equal}"""
     )
 
 

@@ -4,6 +4,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from features import contracts, versions
 from features.ingest import Ingested
 from features.usability import TableCount
 from programme.settings import Settings
@@ -202,3 +205,30 @@ def test_files_of_one_name_are_told_apart(home: Settings, tmp_path: Path) -> Non
 
     assert counts(done).unchanged == 3
     assert [(row["file"], row["line"]) for row in shop.quarantined(home)] == [("2024/a.csv", 5)]
+
+
+def events(first: int, last: int, more: str) -> str:
+    """Return a SELECT of events that bear the numbers from first to last."""
+    made = {"event_id": "concat('e', n)", "source": "'app'", "kind": "'view'"}
+    made |= dict.fromkeys(("occurred_at", "known_at"), "timestamp '2024-05-01'")
+    columns = ", ".join(
+        f"{made.get(one.name, f'cast(null as {one.sql_type})')} as {one.name}"
+        for one in contracts.EVENTS.fields
+    )
+    return f"select {columns}, {more} from range({first}, {last}) numbers(n)"
+
+
+def test_a_few_rows_are_judged_against_a_lake_larger_than_memory() -> None:
+    checked = (
+        "cast(null as varchar) as problem, '' as file, n as line, cast(null as varchar) as raw"
+    )
+    staged = events(3_999_990, 4_000_010, checked)
+    stored = events(0, 4_000_000, "cast(1 as tinyint) as sign")
+    # The hashes of all stored keys alone are 32 MB, and nothing may spill.
+    with duckdb.connect(
+        config={"memory_limit": "30MB", "threads": 1, "temp_directory": ""}
+    ) as connection:
+        versions.judge_repeated(connection, contracts.EVENTS, staged, stored)
+
+        assert connection.execute("select count(*) from repeated").fetchall() == [(10,)]
+        assert versions.count_known(connection, contracts.EVENTS, staged) == (10, 0)
