@@ -377,8 +377,7 @@ class Scorer(Worker):
     def _gives_way(self) -> bool:
         """Return whether rows wait for features: it may have their other half of the processor.
 
-        A lower priority does not do it. Two threads of one core share it whatever their priority,
-        and beside scores features took 1.7 times as long.
+        A lower priority does not do it: two threads of one core share it whatever their priority.
         """
         since = waiting(self.database).since
         late = since is not None and self.clock() - since > GIVES_WAY_AFTER
