@@ -4,7 +4,7 @@ Run with `make bench-batch`, or `python -m experiments.bench_batch --copies 10`.
 replicated under other household and basket numbers, one basket in twenty kept, which leaves a
 member some thirty lines: as many as most programmes have of one. Champions are those of a home that
 learned from all baskets. Features are built first; then `perennial score` runs as a process of its
-own, drivers and next products and all, and its peak memory is read from the kernel. Rates are of
+own, drivers and next products and all, and the memory of its processes is watched. Rates are of
 this machine; that rate and memory stay as they are while members grow is what travels.
 """
 
@@ -14,14 +14,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from experiments import replicated
+from experiments.processes import tree, used_by
 from features import snapshot as snapshots
 from programme.settings import Settings
 
@@ -35,7 +38,8 @@ def measure(settings: Settings, out: Path) -> dict[str, float]:
     ]  # fmt: skip
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    with _Watched(process.pid) as watched:
+        _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
@@ -46,9 +50,32 @@ def measure(settings: Settings, out: Path) -> dict[str, float]:
         "drivers": len(drivers),
         "seconds": seconds,
         "cpu": used.ru_utime + used.ru_stime,
-        "peak_mb": used.ru_maxrss / 1024,
+        "peak_mb": watched.peak / 2**20,
         "file_mb": out.stat().st_size / 2**20,
     }
+
+
+class _Watched:
+    """Looks at the memory of a process and of those it began; what they share counts for each."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.25):
+            resident = sum(used_by(pid)[1] for pid in tree(self._pid))
+            self.peak = max(self.peak, resident)
 
 
 def main() -> None:
@@ -56,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=Path("var/bench"), help="keeps the copies")
     parser.add_argument("--trained", type=Path, default=Path("var/completejourney"))
-    parser.add_argument("--copies", type=int, nargs="+", default=[10, 100, 405])
+    parser.add_argument("--copies", type=int, nargs="+", default=[14, 130, 525])
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 132)
     shown = Table(title="perennial score: everybody, with drivers", title_justify="left")

@@ -1,14 +1,15 @@
 """Scores for every member, as one Parquet file that appears whole or not at all.
 
 Members are scored some at a time, each part a file of its own that is whole once it has its name;
-a run that was killed goes on where it stopped. Memory does not grow with the programme.
+a run that was killed goes on where it stopped. Memory does not grow with the programme: where there
+are several parts, as many processes as there may be threads have one at a time each.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from features.tags import scored
 from programme.errors import InputRefused
 from programme.files import sha256_of, single_writer, sync_file, sync_folder, write_json
 from programme.settings import Programme, Settings
+from serving import side_by_side
 from training.champions import Champions
+from training.population import Look
 from training.views import MEMBERS_PER_PART, SnapshotView, parts
 
 INSTANT = pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
@@ -66,6 +69,7 @@ def score_all(
     out: Path | None,
     progress: Tell,
     size: int = MEMBERS_PER_PART,
+    processes: int | None = None,
 ) -> Scored:
     """Score every member of one snapshot with the champions.
 
@@ -74,10 +78,12 @@ def score_all(
     as_of : None takes the midnight after the last purchase
     out : file to write; None takes one in the home, named after the snapshot and the models
     size : members of a part
+    processes : parts at a time; None: as many as `settings` allows threads
 
     Raises
     ------
     NotReady : if there is no programme or no champion, or another run writes the same file
+    ProcessLost : if one of several processes was killed
     InputRefused : if `as_of` lies outside the data, or `out` is a folder
     """
     if out is not None and out.is_dir():
@@ -99,7 +105,8 @@ def score_all(
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.parts")
     with single_writer(unfinished.with_suffix(".lock"), f"the scores {path}"):
-        run = _Run.begin(unfinished, champions, taken, views, size, progress)
+        at_once = min(processes or settings.threads, len(views))
+        run = _Run.begin(unfinished, settings, champions, taken, views, size, at_once, progress)
         resumed = run.members_there()
         _join(run.score(), path, run.about)
         shutil.rmtree(unfinished)
@@ -122,27 +129,35 @@ class _Run:
     ----------
     about : what decides the answer; parts of a run about something else are of no use
     thresholds : of "churn" and "value", what percentiles are reckoned by
+    at_once : processes
     """
 
     folder: Path
+    settings: Settings
     champions: Champions
     views: list[SnapshotView]
     about: dict[str, Any]
     thresholds: dict[str, list[float]]
     n_members: int
+    at_once: int
     progress: Tell
 
     @classmethod
     def begin(
         cls,
         folder: Path,
+        settings: Settings,
         champions: Champions,
         taken: Snapshot,
         views: list[SnapshotView],
         size: int,
+        at_once: int,
         progress: Tell,
     ) -> "_Run":
         """Go on with the parts that are there, or begin anew."""
+        if at_once > 1:
+            own = replace(taken, settings=side_by_side.shared_out(settings, at_once))
+            views = [replace(view, snapshot=own) for view in views]
         about = {
             "snapshot": taken.path.name,
             "as_of": str(taken.as_of),
@@ -153,10 +168,19 @@ class _Run:
         if begun is None or begun["about"] != about or begun["size"] != size:
             shutil.rmtree(folder, ignore_errors=True)
             progress("asking the champions about everybody")
-            thresholds, n_members = champions.all_thresholds(views)
-            begun = {"about": about, "size": size, "thresholds": thresholds, "members": n_members}
+            looks = dict(side_by_side.each(champions, settings, Champions.look, views, at_once))
+            everybody = Look.of([looks[place] for place in range(len(views))])
+            begun = {
+                "about": about,
+                "size": size,
+                "thresholds": everybody.thresholds(),
+                "members": len(everybody.value_cents),
+            }
             write_json(folder / MANIFEST, begun)
-        return cls(folder, champions, views, about, begun["thresholds"], begun["members"], progress)
+        return cls(
+            folder, settings, champions, views, about, begun["thresholds"], begun["members"],
+            at_once, progress,
+        )  # fmt: skip
 
     def members_there(self) -> int:
         """Count the members of parts that are whole."""
@@ -164,36 +188,52 @@ class _Run:
 
     def score(self) -> list[Path]:
         """Write the parts that are not there; return all of them, in order."""
-        done = self.members_there()
-        for view, path in zip(self.views, self._paths(), strict=True):
-            if path.exists():
-                continue
-            unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-            self._write(view, unfinished)
-            sync_file(unfinished)
-            unfinished.replace(path)
-            sync_folder(self.folder)
-            done += _rows(path)
+        done, paths = self.members_there(), self._paths()
+        missing = [
+            _Part(view, self.thresholds, path)
+            for view, path in zip(self.views, paths, strict=True)
+            if not path.exists()
+        ]
+        for _, rows in side_by_side.each(
+            self.champions, self.settings, _write, missing, self.at_once
+        ):
+            done += rows
             self.progress(f"scored {done:,} of {self.n_members:,} members")
-        return self._paths()
+        return paths
 
     def _paths(self) -> list[Path]:
         return [self.folder / f"{number:06d}.parquet" for number in range(len(self.views))]
 
-    def _write(self, view: SnapshotView, path: Path) -> None:
-        population = self.champions.expect(view, self.thresholds)
-        writer: pq.ParquetWriter | None = None
-        try:
-            for rows in self.champions.batches(population):
-                # Arrow takes a zoned instant from pandas only with a warning, its own as it is.
-                typed = rows.astype({"data_as_of": INSTANT})
-                # Without pandas' notes on its types, some of which pandas itself cannot read back.
-                table = pa.Table.from_pandas(typed, preserve_index=False).replace_schema_metadata()
-                writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-                writer.write_table(table.cast(writer.schema))
-        finally:
-            if writer is not None:
-                writer.close()
+
+@dataclass(frozen=True)
+class _Part:
+    """Members to be scored, against what, and into which file."""
+
+    view: SnapshotView
+    thresholds: dict[str, list[float]]
+    path: Path
+
+
+def _write(champions: Champions, part: _Part) -> int:
+    """Write a part, whole once it has its name; return how many members it has."""
+    unfinished = part.path.with_suffix(f".{os.getpid()}.unfinished")
+    population = champions.expect(part.view, part.thresholds)
+    writer: pq.ParquetWriter | None = None
+    try:
+        for rows in champions.batches(population):
+            # Arrow takes a zoned instant from pandas only with a warning, its own as it is.
+            typed = rows.astype({"data_as_of": INSTANT})
+            # Without pandas' notes on its types, some of which pandas itself cannot read back.
+            table = pa.Table.from_pandas(typed, preserve_index=False).replace_schema_metadata()
+            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+            writer.write_table(table.cast(writer.schema))
+    finally:
+        if writer is not None:
+            writer.close()
+    sync_file(unfinished)
+    unfinished.replace(part.path)
+    sync_folder(part.path.parent)
+    return _rows(part.path)
 
 
 def _join(written: Sequence[Path], path: Path, about: dict[str, Any]) -> None:

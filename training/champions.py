@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -167,16 +167,6 @@ class Champions:
     def look(self, view: MemberView) -> Look:
         """Return what churn and value say of the members of a view."""
         return self._look(self._rows(view, view.features()))
-
-    def all_thresholds(self, views: Iterable[MemberView]) -> tuple[dict[str, list[float]], int]:
-        """Return what percentiles among all members are reckoned by, and how many they are.
-
-        Parameters
-        ----------
-        views : of everybody, some at a time
-        """
-        everybody = Look.of([self.look(view) for view in views])
-        return everybody.thresholds(), len(everybody.value_cents)
 
     def churn_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the log-odds of churn and their calibration, of rows of a feature table."""

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+from experiments.processes import tree, used_by
 from training.lookup import RegisteredModel
 
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120.0
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return what it has used so far, children included."""
-        return sum(_stat(pid)[0] for pid in _tree(self.pid))
+        return sum(used_by(pid)[0] for pid in tree(self.pid))
 
     def rss_mb(self) -> float:
         """Return the memory it holds, children included, in millions of bytes."""
-        return sum(_stat(pid)[1] for pid in _tree(self.pid)) / 1e6
+        return sum(used_by(pid)[1] for pid in tree(self.pid)) / 1e6
 
 
 def write_model(champion: RegisteredModel, folder: Path) -> None:
@@ -125,24 +124,3 @@ def _wait(process: subprocess.Popen[bytes], port: int, name: str) -> None:
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(f"{name} was not ready within {START_SECONDS:g} seconds")
-
-
-def _tree(pid: int) -> list[int]:
-    """Return a process and all below it."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in task.read_text().split()]
-            except OSError:
-                continue
-    return found
-
-
-def _stat(pid: int) -> tuple[float, int]:
-    """Return CPU seconds and resident bytes; nothing of a process that has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0, 0
-    return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE

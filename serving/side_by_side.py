@@ -1,0 +1,106 @@
+"""Champions asked by several processes at once, each about its own part of everybody.
+
+What costs most of a batch's time holds Python's lock, so that threads take turns. Processes do not,
+and parts have nothing to do with each other.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from programme.errors import PerennialError
+from programme.settings import Settings
+from training.champions import Champions
+from training.scores import RiskBands
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Work = Callable[[Champions, Item], Answer]
+
+LOOK_SECONDS = 1.0
+MEMORY_LEAST_MB = 256
+# Of a process of the pool: loaded once, when it begins.
+_own: list[Champions] = []
+
+
+class ProcessLost(PerennialError):
+    """A process ended in the middle of its part."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A process ended in the middle of its part; most often the machine had no memory left. "
+            "What was finished is kept. Run the command again, with fewer at once: "
+            "PERENNIAL_THREADS=1"
+        )
+
+
+def shared_out(settings: Settings, processes: int) -> Settings:
+    """Return the settings of one of several processes: one thread, and its part of the memory."""
+    memory = max(MEMORY_LEAST_MB, settings.memory_limit_mb // processes)
+    return settings.model_copy(update={"threads": 1, "memory_limit_mb": memory})
+
+
+def each(
+    champions: Champions,
+    settings: Settings,
+    work: Work[Item, Answer],
+    items: Sequence[Item],
+    processes: int,
+) -> Iterator[tuple[int, Answer]]:
+    """Do some work for each of many items; yield place and answer, as they are done.
+
+    Parameters
+    ----------
+    champions : loaded already; with one process they are asked here
+    settings : name the home from which other processes load the same
+    work : a function of a module, which other processes find by its name
+    items : what pickles
+
+    Raises
+    ------
+    ProcessLost : if a process was killed
+    """
+    if processes == 1 or len(items) <= 1:
+        for place, item in enumerate(items):
+            yield place, work(champions, item)
+        return
+    with ProcessPoolExecutor(
+        min(processes, len(items)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(shared_out(settings, processes), champions.risk_bands, os.getpid()),
+    ) as pool:
+        begun = {pool.submit(_do, work, item): place for place, item in enumerate(items)}
+        try:
+            for done in as_completed(begun):
+                yield begun[done], done.result()
+        except BrokenProcessPool as error:
+            raise ProcessLost from error
+        except BaseException:
+            # Nobody waits for parts that take minutes: they are begun anew the next time.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _begin(settings: Settings, risk_bands: RiskBands, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began us ends us
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _own.append(Champions.load(settings, risk_bands))
+
+
+def _do(work: Work[Item, Answer], item: Item) -> Answer:
+    return work(_own[0], item)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    os._exit(1)
