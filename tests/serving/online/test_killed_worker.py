@@ -141,5 +141,6 @@ def test_nor_does_one_on_postgresql(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # minutes on a machine of its own
 def test_fifty_kills_under_ingest_lose_nothing(home: HotHome) -> None:
     kill_at_random(home, rounds=70, seed=2)

@@ -77,6 +77,7 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # minutes on a machine of its own
 def test_each_evening_of_a_month_the_store_says_what_the_nights_batch_says(
     home: Settings, trained: LittleProgramme, tmp_path: Path
 ) -> None:
