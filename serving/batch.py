@@ -24,7 +24,7 @@ from features.tags import scored
 from programme.errors import InputRefused
 from programme.files import sha256_of, single_writer, sync_file, sync_folder, write_json
 from programme.settings import Programme, Settings
-from serving import side_by_side
+from serving.side_by_side import Crew, shared_out
 from training.champions import Champions
 from training.population import Look
 from training.views import MEMBERS_PER_PART, SnapshotView, parts
@@ -106,9 +106,11 @@ def score_all(
     unfinished = path.with_name(f".{path.name}.parts")
     with single_writer(unfinished.with_suffix(".lock"), f"the scores {path}"):
         at_once = min(processes or settings.threads, len(views))
-        run = _Run.begin(unfinished, settings, champions, taken, views, size, at_once, progress)
-        resumed = run.members_there()
-        _join(run.score(), path, run.about)
+        with Crew(champions, settings, at_once) as crew:
+            run = _Run.begin(unfinished, settings, champions, crew, taken, views, size, progress)
+            resumed = run.members_there()
+            written = run.score()
+        _join(written, path, run.about)
         shutil.rmtree(unfinished)
         unfinished.with_suffix(".lock").unlink()
     earlier = scored.newest_before(settings.home / "scores", taken.as_of)
@@ -129,17 +131,15 @@ class _Run:
     ----------
     about : what decides the answer; parts of a run about something else are of no use
     thresholds : of "churn" and "value", what percentiles are reckoned by
-    at_once : processes
+    crew : who score
     """
 
     folder: Path
-    settings: Settings
-    champions: Champions
+    crew: Crew
     views: list[SnapshotView]
     about: dict[str, Any]
     thresholds: dict[str, list[float]]
     n_members: int
-    at_once: int
     progress: Tell
 
     @classmethod
@@ -148,15 +148,15 @@ class _Run:
         folder: Path,
         settings: Settings,
         champions: Champions,
+        crew: Crew,
         taken: Snapshot,
         views: list[SnapshotView],
         size: int,
-        at_once: int,
         progress: Tell,
     ) -> "_Run":
         """Go on with the parts that are there, or begin anew."""
-        if at_once > 1:
-            own = replace(taken, settings=side_by_side.shared_out(settings, at_once))
+        if crew.processes > 1:
+            own = replace(taken, settings=shared_out(settings, crew.processes))
             views = [replace(view, snapshot=own) for view in views]
         about = {
             "snapshot": taken.path.name,
@@ -168,7 +168,7 @@ class _Run:
         if begun is None or begun["about"] != about or begun["size"] != size:
             shutil.rmtree(folder, ignore_errors=True)
             progress("asking the champions about everybody")
-            looks = dict(side_by_side.each(champions, settings, Champions.look, views, at_once))
+            looks = dict(crew.each(Champions.look, views))
             everybody = Look.of([looks[place] for place in range(len(views))])
             begun = {
                 "about": about,
@@ -177,10 +177,7 @@ class _Run:
                 "members": len(everybody.value_cents),
             }
             write_json(folder / MANIFEST, begun)
-        return cls(
-            folder, settings, champions, views, about, begun["thresholds"], begun["members"],
-            at_once, progress,
-        )  # fmt: skip
+        return cls(folder, crew, views, about, begun["thresholds"], begun["members"], progress)
 
     def members_there(self) -> int:
         """Count the members of parts that are whole."""
@@ -194,9 +191,7 @@ class _Run:
             for view, path in zip(self.views, paths, strict=True)
             if not path.exists()
         ]
-        for _, rows in side_by_side.each(
-            self.champions, self.settings, _write, missing, self.at_once
-        ):
+        for _, rows in self.crew.each(_write, missing):
             done += rows
             self.progress(f"scored {done:,} of {self.n_members:,} members")
         return paths

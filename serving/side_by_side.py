@@ -4,6 +4,7 @@ What costs most of a batch's time holds Python's lock, so that threads take turn
 and parts have nothing to do with each other.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from programme.errors import PerennialError
 from programme.settings import Settings
@@ -46,52 +47,70 @@ def shared_out(settings: Settings, processes: int) -> Settings:
     return settings.model_copy(update={"threads": 1, "memory_limit_mb": memory})
 
 
-def each(
-    champions: Champions,
-    settings: Settings,
-    work: Work[Item, Answer],
-    items: Sequence[Item],
-    processes: int,
-) -> Iterator[tuple[int, Answer]]:
-    """Do some work for each of many items; yield place and answer, as they are done.
+class Crew:
+    """Several processes that have loaded the same champions, from its first work to its end.
 
     Parameters
     ----------
-    champions : loaded already; with one process they are asked here
-    settings : name the home from which other processes load the same
-    work : a function of a module, which other processes find by its name
-    items : what pickles
-
-    Raises
-    ------
-    ProcessLost : if a process was killed
+    champions : loaded already; where there is one process, or one thing to do, they are asked here
+    settings : name the home from which the processes load the same
     """
-    if processes == 1 or len(items) <= 1:
-        for place, item in enumerate(items):
-            yield place, work(champions, item)
-        return
-    with ProcessPoolExecutor(
-        min(processes, len(items)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(shared_out(settings, processes), champions.risk_bands, os.getpid()),
-    ) as pool:
-        begun = {pool.submit(_do, work, item): place for place, item in enumerate(items)}
+
+    def __init__(self, champions: Champions, settings: Settings, processes: int) -> None:
+        self.processes = processes
+        self._champions, self._settings = champions, settings
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is None:
+            return
+        # Of what failed nobody waits for the rest, which takes minutes: it is begun anew next time.
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        if kind is not None:
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+    def each(self, work: Work[Item, Answer], items: Sequence[Item]) -> Iterator[tuple[int, Answer]]:
+        """Do some work for each of many items; yield place and answer, as they are done.
+
+        Parameters
+        ----------
+        work : a function of a module, which other processes find by its name
+        items : what pickles
+
+        Raises
+        ------
+        ProcessLost : if a process was killed
+        """
+        if self.processes == 1 or len(items) <= 1:
+            for place, item in enumerate(items):
+                yield place, work(self._champions, item)
+            return
+        self._pool = self._pool or self._begun()
+        begun = {self._pool.submit(_do, work, item): place for place, item in enumerate(items)}
         try:
             for done in as_completed(begun):
                 yield begun[done], done.result()
         except BrokenProcessPool as error:
             raise ProcessLost from error
-        except BaseException:
-            # Nobody waits for parts that take minutes: they are begun anew the next time.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+
+    def _begun(self) -> ProcessPoolExecutor:
+        own = shared_out(self._settings, self.processes)
+        return ProcessPoolExecutor(
+            self.processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(own, self._champions.risk_bands, os.getpid()),
+        )
 
 
 def _begin(settings: Settings, risk_bands: RiskBands, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began us ends us
+    # What DuckDB's binding finds to say when an interpreter ends is nothing to people.
+    atexit.register(os._exit, 0)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _own.append(Champions.load(settings, risk_bands))
 
