@@ -9,7 +9,6 @@ this machine; that rate and memory stay as they are while members grow is what t
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -44,10 +43,8 @@ def measure(settings: Settings, out: Path) -> dict[str, float]:
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     members = pq.read_metadata(out).num_rows
-    drivers = json.loads(pq.read_table(out, columns=["churn_drivers"])[0][0].as_py())
     return {
         "members": members,
-        "drivers": len(drivers),
         "seconds": seconds,
         "cpu": used.ru_utime + used.ru_stime,
         "peak_mb": watched.peak / 2**20,

@@ -55,7 +55,7 @@ def judge(
     Parameters
     ----------
     whole : False says what became of the batch's rows and leaves the lake unread, of which a few
-        rows more change little and which is read through in minutes, not milliseconds
+        rows more change little and which takes long to read: 19 s at 57 million lines
     """
     findings = [_stored(count) for count in counts]
     for count in counts:

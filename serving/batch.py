@@ -168,7 +168,11 @@ class _Run:
         if begun is None or begun["about"] != about or begun["size"] != size:
             shutil.rmtree(folder, ignore_errors=True)
             progress("asking the champions about everybody")
-            looks = dict(crew.each(Champions.look, views))
+            looks: dict[int, Look] = {}
+            for place, look in crew.each(Champions.look, views):
+                looks[place] = look
+                if len(views) > 1:
+                    progress(f"asked about {len(looks):,} of {len(views):,} parts")
             everybody = Look.of([looks[place] for place in range(len(views))])
             begun = {
                 "about": about,

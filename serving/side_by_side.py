@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self, TypeVar
 
-from programme.errors import PerennialError
+from programme.errors import NotReady, PerennialError
 from programme.settings import Settings
 from training.champions import Champions
 from training.scores import RiskBands
@@ -26,7 +26,8 @@ Work = Callable[[Champions, Item], Answer]
 
 LOOK_SECONDS = 1.0
 MEMORY_LEAST_MB = 256
-# Of a process of the pool: loaded once, when it begins.
+# Of a process of the crew: whose champions it asks, and they, once they are loaded.
+_told: list[tuple[Settings, RiskBands, dict[str, int]]] = []
 _own: list[Champions] = []
 
 
@@ -84,6 +85,7 @@ class Crew:
         Raises
         ------
         ProcessLost : if a process was killed
+        NotReady : if others are champions by now than those of this crew
         """
         if self.processes == 1 or len(items) <= 1:
             for place, item in enumerate(items):
@@ -103,19 +105,30 @@ class Crew:
             self.processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(own, self._champions.risk_bands, os.getpid()),
+            initargs=(own, self._champions.risk_bands, self._champions.versions, os.getpid()),
         )
 
 
-def _begin(settings: Settings, risk_bands: RiskBands, parent: int) -> None:
+def _begin(
+    settings: Settings, risk_bands: RiskBands, versions: dict[str, int], parent: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began us ends us
     # What DuckDB's binding finds to say when an interpreter ends is nothing to people.
     atexit.register(os._exit, 0)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _own.append(Champions.load(settings, risk_bands))
+    _told.append((settings, risk_bands, versions))
 
 
 def _do(work: Work[Item, Answer], item: Item) -> Answer:
+    if not _own:
+        settings, risk_bands, versions = _told[0]
+        loaded = Champions.load(settings, risk_bands)
+        if loaded.versions != versions:
+            raise NotReady(
+                f"The champions are {loaded.versions} by now, and were {versions} when this began. "
+                "Nobody is scored by two. Run the command again."
+            )
+        _own.append(loaded)
     return work(_own[0], item)
 
 

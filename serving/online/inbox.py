@@ -167,6 +167,13 @@ def waiting(database: Database) -> Waiting:
     return Waiting(rows, since)
 
 
+def is_late(database: Database, before: datetime) -> bool:
+    """Return whether a row that was accepted before an instant is not shown yet."""
+    late = select(INBOX.c.seq).where(INBOX.c.refreshed_at.is_(None), INBOX.c.accepted_at < before)
+    with database.read() as connection:
+        return connection.execute(late.limit(1)).first() is not None
+
+
 def forget(database: Database, position: int, *, now: datetime) -> int:
     """Drop rows that the lake holds, the store shows and nobody will send again; return how many.
 

@@ -28,6 +28,7 @@ from programme.database import Database, StorageFailed
 from programme.errors import NotReady
 from programme.settings import Settings, open_programme
 from serving.online import changes, leases
+from serving.online.ahead import Ahead
 from serving.online.history import History
 from serving.online.hot_view import HotView, Wares
 from serving.online.inbox import last_row
@@ -49,7 +50,6 @@ SCORED_AT_ONCE = 25
 AHEAD_AT_ONCE = 100
 # A night's batch is of this midnight or, until the next is done, of the one before the coming.
 AHEAD_DAYS_MAX = 2
-_AHEAD_READ = 1_000
 # How often a member is tried before her rows are set aside with the reason.
 ATTEMPTS = 3
 _COLUMNS = (
@@ -147,7 +147,7 @@ class Refresher:
         self._failed: dict[str, int] = {}
         self._whole = Whole(database, self.store)
         self._lake_version = 0
-        self._ahead: _Ahead | None = None
+        self._ahead: Ahead | None = None
         self.setting: Setting | None = None
 
     def use(self, setting: Setting) -> None:
@@ -216,7 +216,7 @@ class Refresher:
             return done
         wanted = (self._rest_on(as_of), frozenset(parts))
         if self._ahead is None or self._ahead.wanted != wanted:
-            self._ahead = _Ahead(wanted)
+            self._ahead = Ahead(wanted)
         names = self._ahead.following(self.database, self._whole, limit)
         if names:
             self._carefully(names, [], self._relate(), now, done, scored=False)
@@ -463,34 +463,6 @@ class Refresher:
             )
         changes.record_many(connection, moved, now)
         return len(shown), {one.member_id: one.seq for one in written}
-
-
-@dataclass
-class _Ahead:
-    """How far the members were looked ahead for, in their order.
-
-    Parameters
-    ----------
-    wanted : on which basis, and of which parts
-    after : the last member looked at; None: everybody was
-    """
-
-    wanted: tuple[Basis, frozenset[int]]
-    after: str | None = ""
-
-    def following(self, database: Database, whole: Whole, limit: int) -> list[str]:
-        """Return the next members who were not computed whole."""
-        if self.after is None:
-            return []
-        column = ONLINE_MEMBERS.c.member_id
-        page = select(column).where(column > self.after).order_by(column).limit(_AHEAD_READ)
-        with database.read() as connection:
-            found = [str(one) for one in connection.execute(page).scalars()]
-        _, parts = self.wanted
-        due = [one for one in found if part_of(one) in parts and one not in whole][:limit]
-        # Beyond a full list there may be more of this page.
-        self.after = due[-1] if len(due) == limit else found[-1] if found else None
-        return due
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from programme.database import Database
-from serving.online.store import NUMBERS, TEXTS, OnlineStore, doubles_of
+from serving.online.store import MEMBERS_AT_ONCE, NUMBERS, TEXTS, OnlineStore, doubles_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
-
-_NAMES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ class Whole:
 
 
 def _in_parts(names: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(names), _NAMES_AT_ONCE):
-        yield names[first : first + _NAMES_AT_ONCE]
+    for first in range(0, len(names), MEMBERS_AT_ONCE):
+        yield names[first : first + MEMBERS_AT_ONCE]
 
 
 def frame_of(rows: Mapping[str, Stands]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from programme.settings import Settings, open_programme
 from serving.online import changes, leases
 from serving.online.flush import flush, state
 from serving.online.hooks import Teller
-from serving.online.inbox import waiting
+from serving.online.inbox import is_late
 from serving.online.publish import is_due, lacking, publish
 from serving.online.refresh import SCORED_AT_ONCE, Done, Refresher, Setting
 from serving.online.store import Publication
@@ -379,6 +379,6 @@ class Scorer(Worker):
 
         A lower priority does not do it: two threads of one core share it whatever their priority.
         """
-        since = waiting(self.database).since
-        late = since is not None and self.clock() - since > GIVES_WAY_AFTER
-        return late and time.monotonic() - self._worked_at < GIVES_WAY_SECONDS_MAX
+        if time.monotonic() - self._worked_at >= GIVES_WAY_SECONDS_MAX:
+            return False
+        return is_late(self.database, self.clock() - GIVES_WAY_AFTER)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from programme.errors import NotReady
 from serving.batch import score_all
 from serving.side_by_side import Crew, ProcessLost, shared_out
 from tests.little_programme import AS_OF, LittleProgramme
@@ -71,6 +73,17 @@ def test_a_process_that_is_killed_is_told(trained: LittleProgramme) -> None:
         Crew(champions, trained.settings, 2) as crew,
     ):
         list(crew.each(be_killed, range(4)))
+
+
+def test_whoever_is_promoted_meanwhile_scores_nobody(trained: LittleProgramme) -> None:
+    champions = Champions.load(trained.settings)
+    before = replace(champions, churn=replace(champions.churn, version=7))
+
+    with (
+        pytest.raises(NotReady, match=r"Nobody is scored by two\. Run the command again"),
+        Crew(before, trained.settings, 2) as crew,
+    ):
+        list(crew.each(version_and_process, range(2)))
 
 
 def test_one_process_has_one_thread_and_its_part_of_the_memory(trained: LittleProgramme) -> None:

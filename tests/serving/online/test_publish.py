@@ -22,11 +22,6 @@ from training.percentiles import placed
 NOW = datetime(2024, 9, 2, 3, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def champions(trained: LittleProgramme) -> Champions:
-    return Champions.load(trained.settings)
-
-
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database.open(Settings(home=tmp_path))

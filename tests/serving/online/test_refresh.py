@@ -1,7 +1,6 @@
 """What a worker computes is what that night's batch computes, for every member it touched."""
 
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,27 +17,9 @@ from serving.online.flush import flush
 from serving.online.publish import scores_of
 from serving.online.store import NUMBERS, OnlineStore
 from serving.online.tables import INBOX
-from tests.little_programme import AS_OF, LittleProgramme
+from tests.little_programme import AS_OF
 from tests.serving.online import hot_home
 from tests.serving.online.hot_home import NOW, HotHome, event, line
-from training.champions import Champions
-
-
-@pytest.fixture(scope="module")
-def champions(trained: LittleProgramme) -> Champions:
-    return Champions.load(trained.settings)
-
-
-@pytest.fixture(scope="module")
-def looking(trained: LittleProgramme, tmp_path_factory: pytest.TempPathFactory) -> LittleProgramme:
-    return hot_home.with_events(trained, tmp_path_factory.mktemp("looking") / "home")
-
-
-@pytest.fixture
-def home(looking: LittleProgramme, champions: Champions, tmp_path: Path) -> Iterator[HotHome]:
-    made = hot_home.make(looking, tmp_path / "home", champions)
-    yield made
-    made.database.close()
 
 
 def unshown(home: HotHome) -> int:

@@ -1,6 +1,5 @@
 """Where only events came, only what reads events is computed again, and the night agrees."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,29 +16,11 @@ from serving.online.flush import flush
 from serving.online.refresh import Refresher
 from serving.online.store import NUMBERS, OnlineStore, StoredMember
 from serving.online.tables import ONLINE_MEMBERS, PARTS
-from tests.little_programme import AS_OF, LittleProgramme
+from tests.little_programme import AS_OF
 from tests.serving.online import hot_home
 from tests.serving.online.hot_home import NOW, HotHome, event, line
-from training.champions import Champions
 
 VIEWS = NUMBERS.index("views_28d")
-
-
-@pytest.fixture(scope="module")
-def champions(trained: LittleProgramme) -> Champions:
-    return Champions.load(trained.settings)
-
-
-@pytest.fixture(scope="module")
-def looking(trained: LittleProgramme, tmp_path_factory: pytest.TempPathFactory) -> LittleProgramme:
-    return hot_home.with_events(trained, tmp_path_factory.mktemp("looking") / "home")
-
-
-@pytest.fixture
-def home(looking: LittleProgramme, champions: Champions, tmp_path: Path) -> Iterator[HotHome]:
-    made = hot_home.make(looking, tmp_path / "home", champions)
-    yield made
-    made.database.close()
 
 
 @pytest.fixture
@@ -70,9 +51,8 @@ def look_ahead(worker: Refresher, parts: range = range(PARTS)) -> int:
 
 
 def assert_features_of_the_night(home: HotHome, n_members: int) -> None:
-    home.take(
-        [line("of whom nobody asks", "another")]
-    )  # a night is built where something was bought
+    # A night is built where something was bought.
+    home.take([line("of whom nobody asks", "another")])
     frame = home.night()[0].features()
     store = OnlineStore(home.database).read([str(one) for one in frame.index])
     fresh = [row for row in store.values() if row.as_of == AS_OF + timedelta(days=1)]

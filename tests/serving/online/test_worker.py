@@ -16,7 +16,7 @@ from serving.online import changes, leases
 from serving.online.publish import publish
 from serving.online.store import OnlineStore
 from serving.online.tables import ONLINE_MEMBERS
-from serving.online.worker import Scorer, Worker
+from serving.online.worker import GIVES_WAY_AFTER, GIVES_WAY_SECONDS_MAX, Scorer, Worker
 from serving.publishing import publish_latest
 from tests.little_programme import AS_OF, LittleProgramme
 from tests.serving.online.hot_home import NOW, HotHome, line, make
@@ -137,3 +137,18 @@ def test_a_scorer_publishes_nothing_and_takes_no_parts(home: HotHome) -> None:
     assert OnlineStore(home.database).publication() == before
     assert leases.of(home.database, "one-scores", NOW + timedelta(hours=7)) == frozenset()
     assert scores.totals.rows == 0
+
+
+def test_scores_give_way_to_features_that_are_late_but_not_for_ever(home: HotHome) -> None:
+    moment = NOW
+    scorer = Scorer(home.settings, home.database, "one", lambda: moment)
+    assert not scorer._gives_way()
+    home.take([line("m001", "o")])
+    moment = NOW + GIVES_WAY_AFTER
+    assert not scorer._gives_way()
+
+    moment = NOW + 2 * GIVES_WAY_AFTER
+    assert scorer._gives_way()
+
+    scorer._worked_at -= GIVES_WAY_SECONDS_MAX
+    assert not scorer._gives_way()
