@@ -69,3 +69,10 @@ def print_json(content: object) -> None:
 
     written = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=plain)
     sys.stdout.write(written + "\n")
+
+
+def check_language(language: str) -> None:
+    """Refuse a language whose words we have not got."""
+    from programme.words import codes
+
+    codes(language)

@@ -21,7 +21,8 @@ TOOL = PYPROJECT["tool"]
 PACKAGES: list[str] = TOOL["importlinter"]["root_packages"]
 COMMANDS = {
     "perennial", "perennial_act", "perennial_hooks", "perennial_inbox", "perennial_keys",
-    "perennial_options", "perennial_points", "perennial_uplift", "perennial_worker",
+    "perennial_members", "perennial_models", "perennial_options", "perennial_points",
+    "perennial_uplift", "perennial_worker",
 }  # fmt: skip
 # A room named for what it holds needs no such name; these hold whatever nobody placed.
 FORBIDDEN_NAMES = {"utils", "common", "core", "helpers", "manager", "misc", "base", "lib"}
