@@ -8,39 +8,35 @@ inbox, so whoever does it again, after a kill or beside another worker, writes t
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import duckdb
-import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from features import few, table
 from features.lake import Lake, Manifest
 from features.reference import Reference
-from features.snapshot import Snapshot
 from programme.calendar import coming_midnight
 from programme.database import Database, StorageFailed
 from programme.errors import NotReady
 from programme.settings import Settings, open_programme
-from serving.online import changes, leases
 from serving.online.ahead import Ahead
 from serving.online.history import History
 from serving.online.hot_view import HotView, Wares
 from serving.online.inbox import last_row
-from serving.online.publish import churn_traits, scores_of, texts_of
+from serving.online.made import Made
+from serving.online.publish import scores_of
 from serving.online.recent import Recent, WaitingRow, linked
 from serving.online.relations import Relations
+from serving.online.setting import Setting
 from serving.online.standing import Basis, Stands, Whole, frame_of
-from serving.online.store import NUMBERS, Kept, OnlineStore, Publication, StoredMember, part_of
+from serving.online.store import OnlineStore, StoredMember, part_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
-from serving.online.traits import Nightly, Standing, nothing
-from training.champions import Champions
-from training.models.replenishment import usual_gaps
 
 # Rows that are refreshed at a time. A step costs tenths of a second before its first member and
 # a millisecond or two for each, so that those who wait are taken together.
@@ -57,14 +53,8 @@ _COLUMNS = (
     INBOX.c.content,
 )  # fmt: skip
 _NAMES_AT_ONCE = 500
-# Of a new member, until her scores are made.
-_UNSAID = {"value": None, "next_products": None, "next_order": None}
 # What a database may suffer says nothing about a member.
 _NOT_HERS = (NotReady, StorageFailed, SQLAlchemyError, OSError)
-
-
-class LeaseLost(NotReady):
-    """Another worker has these members now; nothing was written."""
 
 
 @dataclass
@@ -86,30 +76,6 @@ class Done:
     oldest: datetime | None = None
     failed: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What members are judged by: the last publication, its snapshot, its champions."""
-
-    publication: Publication
-    champions: Champions
-    snapshot: Snapshot
-    reference: Reference
-    standing: Standing | None
-
-    @cached_property
-    def usual_gaps(self) -> "pd.Series[float]":
-        """Return the gap that is usual in each category, as the snapshot froze it."""
-        return usual_gaps(self.snapshot)
-
-    @classmethod
-    def of(
-        cls, settings: Settings, publication: Publication, champions: Champions, taken: Snapshot
-    ) -> "Setting":
-        """Read what lies beside the snapshot."""
-        standing = Standing.of(Nightly.of(settings, taken), taken)
-        return cls(publication, champions, taken, taken.reference, standing)
 
 
 class _Prepared(Reference):
@@ -155,6 +121,11 @@ class Refresher:
         setting.reference.prepare(self.connection)
         self.setting = setting
 
+    @property
+    def _ruling(self) -> Setting:
+        assert self.setting is not None  # `use` comes first
+        return self.setting
+
     def follow(self, tell: Any = lambda _: None) -> None:
         """Take up what came into the lake since."""
         manifest = self.lake.manifest()
@@ -186,11 +157,10 @@ class Refresher:
 
     def score_due(self, parts: Collection[int], now: datetime, limit: int = SCORED_AT_ONCE) -> Done:
         """Make the scores of members whose features are newer than they, the oldest first."""
-        assert self.setting is not None
         columns = ONLINE_MEMBERS.c
         behind = select(columns.member_id).where(columns.scores_seq < columns.seq)
         other = select(columns.member_id).where(
-            columns.publication_no < self.setting.publication.publication_no
+            columns.publication_no < self._ruling.publication.publication_no
         )
         due: list[str] = []
         with self.database.read() as connection:
@@ -211,8 +181,7 @@ class Refresher:
         ago, every member would be seen from today.
         """
         as_of, done = self.as_of(now), Done()
-        assert self.setting is not None
-        if (as_of - self.setting.publication.as_of).days > AHEAD_DAYS_MAX:
+        if (as_of - self._ruling.publication.as_of).days > AHEAD_DAYS_MAX:
             return done
         wanted = (self._rest_on(as_of), frozenset(parts))
         if self._ahead is None or self._ahead.wanted != wanted:
@@ -224,8 +193,7 @@ class Refresher:
 
     def as_of(self, now: datetime) -> date:
         """Return the midnight members are seen from."""
-        assert self.setting is not None
-        return max(coming_midnight(now, self.programme.timezone), self.setting.publication.as_of)
+        return max(coming_midnight(now, self.programme.timezone), self._ruling.publication.as_of)
 
     def _relate(self) -> int:
         """Note which members new rows of the inbox join; return the number of the last row."""
@@ -275,7 +243,9 @@ class Refresher:
         wanted = [row for row in rows if row.source_key in set(names)]
         # What is written says when it was, not when we began with it.
         moment = now + timedelta(seconds=time.monotonic() - begun)
-        shown, written = self.database.write(partial(self._write, made, wanted, moment))
+        shown, written = self.database.write(
+            partial(made.write, self.store, wanted, self.name, moment)
+        )
         self._whole.note(written)
         for name in names:
             self._failed.pop(name, None)
@@ -309,20 +279,15 @@ class Refresher:
                     .where(ONLINE_MEMBERS.c.member_id == name)
                     .values(
                         scores_seq=ONLINE_MEMBERS.c.seq,
-                        publication_no=self._publication_no,
+                        publication_no=self._ruling.publication.publication_no,
                     )
                 )
 
         self.database.write(aside)
 
-    @property
-    def _publication_no(self) -> int:
-        assert self.setting is not None
-        return self.setting.publication.publication_no
-
-    def _compute(self, names: Iterable[str], last: int, now: datetime, *, scored: bool) -> "_Made":
+    def _compute(self, names: Iterable[str], last: int, now: datetime, *, scored: bool) -> Made:
         """Compute everybody who has to do with some names."""
-        as_of = self.as_of(now)
+        as_of, setting = self.as_of(now), self._ruling
         self._rest_on(as_of)
         groups = self.relations.groups(names)
         rows = self._rows_of(sorted(groups.names), last)
@@ -333,19 +298,24 @@ class Refresher:
         if standing:
             events = [row for row in rows if row.source_key in standing]
             frame = self._with_events(standing, groups.components(standing), events, as_of, now)
-            members += self._members(frame, as_of, seqs, known, [None] * len(frame), now)
+            members += setting.members(frame, [None] * len(frame), as_of, seqs, known, now)
         rest = set(groups.names) - set(standing)
         if rest:
             own = [row for row in rows if row.source_key in rest]
             frame, scores = self._anew(groups.components(rest), own, as_of, now, scored=scored)
             if len(frame):
-                members += self._members(frame, as_of, seqs, known, scores, now)
-        gone = sorted(set(groups.names) - {one.member_id for one in members})
-        return _Made(members, gone, scored, {name: seqs(name) for name in groups.names})
+                members += setting.members(frame, scores, as_of, seqs, known, now)
+        return Made(
+            members,
+            gone=sorted(set(groups.names) - {one.member_id for one in members}),
+            scored=scored,
+            seqs={name: seqs(name) for name in groups.names},
+            publication_no=setting.publication.publication_no,
+            position=self.position,
+        )
 
     def _rest_on(self, as_of: date) -> Basis:
-        assert self.setting is not None
-        basis = Basis(as_of, self.setting.snapshot.path.name, self._lake_version)
+        basis = Basis(as_of, self._ruling.snapshot.path.name, self._lake_version)
         self._whole.rest_on(basis)
         return basis
 
@@ -354,8 +324,7 @@ class Refresher:
         *, scored: bool,
     ) -> tuple[pd.DataFrame, list[dict[str, Any] | None]]:  # fmt: skip
         """Return every column of the members whose rows these are, and their scores if wanted."""
-        setting, zone = self.setting, self.programme.timezone
-        assert setting is not None
+        setting, zone = self._ruling, self.programme.timezone
         hot = self.recent.gather(components, rows, now, lines=scored)
         frozen = _Prepared(**vars(setting.reference))
         table.prepare(self.connection, hot, Manifest(), as_of, zone, frozen=frozen)
@@ -373,125 +342,8 @@ class Refresher:
         rows: list[WaitingRow], as_of: date, now: datetime,
     ) -> pd.DataFrame:  # fmt: skip
         """Return the columns of members as they stand, those of events computed again."""
-        assert self.setting is not None
         frame = frame_of(standing)
         hot = self.recent.gather_events(components, rows, now)
         table.prepare_events(self.connection, hot, Manifest(), as_of, self.programme.timezone)
-        found = few.of_events(self.connection, list(standing), self.setting.reference.tables)
+        found = few.of_events(self.connection, list(standing), self._ruling.reference.tables)
         return frame.assign(**found)
-
-    def _members(
-        self, frame: pd.DataFrame, as_of: date, seqs: Any, known: Any,
-        scores: list[dict[str, Any] | None], now: datetime,
-    ) -> list[StoredMember]:  # fmt: skip
-        setting = self.setting
-        assert setting is not None
-        _, probability = setting.champions.churn_of(frame)
-        numbers = frame[list(NUMBERS)].to_numpy(dtype=np.float64)
-        standing = {}
-        if setting.standing is not None:
-            standing = setting.standing.of_members(frame, as_of)
-        population = frame["population"].to_numpy(dtype=object)
-        least, snapshot = setting.snapshot.data_as_of, setting.snapshot.path.name
-        made = []
-        for row, (member_id, texts) in enumerate(zip(frame.index, texts_of(frame), strict=True)):
-            name, seq = str(member_id), seqs(str(member_id))
-            made.append(
-                StoredMember(
-                    member_id=name,
-                    as_of=as_of,
-                    data_as_of=known(name, least),
-                    population=population[row],
-                    features=numbers[row],
-                    texts=texts,
-                    scores=scores[row] or dict(_UNSAID),
-                    traits=churn_traits(setting.champions, float(probability[row]))
-                    | standing.get(name, {"stage": None, "segments": {}}),
-                    snapshot=snapshot,
-                    updated_at=now,
-                    seq=seq,
-                    scores_seq=seq if scores[row] is not None else -1,
-                    publication_no=setting.publication.publication_no,
-                )
-            )
-        return made
-
-    def _write(
-        self, made: "_Made", rows: list[WaitingRow], now: datetime, connection: Connection
-    ) -> tuple[int, dict[str, int]]:
-        """Write members, what changed about them, and that their rows are shown: all or nothing.
-
-        Returns
-        -------
-        how many rows are shown, and the last row of the inbox that is in each member written
-        """
-        needed = {part_of(row.source_key) for row in rows}
-        if rows and not needed <= leases.held(connection, self.name, now):
-            raise LeaseLost("Another worker has taken over. Nothing was written.")
-        ids = [member.member_id for member in made.members]
-        before = self.store.kept(connection, sorted({*ids, *made.gone}))
-        written, moved, late = list[StoredMember](), list[changes.Moved](), set[str]()
-        for member in made.members:
-            old = before.get(member.member_id)
-            if old is not None and old.knows_more(member):
-                if old.seq < member.seq:
-                    late.add(member.member_id)  # of a later day: our clock is behind
-                continue
-            whole = _completed(member, old, self._publication_no)
-            ahead = not rows and not made.scored and member.seq <= self.position
-            if ahead and old is not None and old.readable:
-                # Nothing came to her since, or it would wait: her scores know as much as before.
-                whole = replace(whole, seq=old.seq)
-            written.append(whole)
-            moved.append((member.member_id, old.traits if old else None, whole.traits))
-        stand = {name: old.scores_text for name, old in before.items()}
-        unsaid = {one.member_id for one in made.members if one.scores_seq < 0}
-        kept = {name: stand[name] for name in unsaid & set(stand) if before[name].readable}
-        self.store.write(connection, written, kept)
-        for name in made.gone:
-            old = before.get(name)
-            if old is not None and old.seq <= made.seqs[name]:
-                connection.execute(delete(ONLINE_MEMBERS).where(ONLINE_MEMBERS.c.member_id == name))
-                moved.append((name, old.traits, None))
-        shown = [row.seq for row in rows] if not late else []
-        for first in range(0, len(shown), _NAMES_AT_ONCE):
-            some = shown[first : first + _NAMES_AT_ONCE]
-            connection.execute(
-                update(INBOX)
-                .where(INBOX.c.seq.in_(some), INBOX.c.refreshed_at.is_(None))
-                .values(refreshed_at=now)
-            )
-        changes.record_many(connection, moved, now)
-        return len(shown), {one.member_id: one.seq for one in written}
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """Members computed again; those of whom nothing is known now are gone."""
-
-    members: list[StoredMember]
-    gone: list[str]
-    scored: bool
-    seqs: dict[str, int]
-
-
-def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> StoredMember:
-    """Return a member with what this step did not make: her cluster, her tags.
-
-    The text of scores that stand goes back into the store as it is: see `_write`.
-    """
-    kept = old.traits if old is not None and old.readable else nothing()
-    traits = dict(member.traits)
-    if old is not None and old.readable:  # what was known then is known now
-        member = replace(member, data_as_of=max(old.data_as_of, member.data_as_of))
-    traits["segments"] = {**(kept.get("segments") or {}), **traits["segments"]}
-    traits["tags"] = list(kept.get("tags") or ())
-    if traits["stage"] is None:
-        traits["stage"] = kept.get("stage")
-    if member.scores_seq >= 0:
-        return replace(member, traits=traits)
-    if old is None or not old.readable:
-        return replace(member, traits=traits, scores_seq=-1, publication_no=publication_no)
-    return replace(
-        member, traits=traits, scores_seq=old.scores_seq, publication_no=old.publication_no,
-    )  # fmt: skip

@@ -28,7 +28,8 @@ from serving.online.flush import flush, state
 from serving.online.hooks import Teller
 from serving.online.inbox import is_late
 from serving.online.publish import is_due, lacking, publish
-from serving.online.refresh import SCORED_AT_ONCE, Done, Refresher, Setting
+from serving.online.refresh import SCORED_AT_ONCE, Done, Refresher
+from serving.online.setting import Setting
 from serving.online.store import Publication
 from training import registry
 from training.bundle import TARGETS

@@ -21,8 +21,9 @@ from serving.online import leases
 from serving.online.flush import flush
 from serving.online.inbox import accept
 from serving.online.publish import publish
-from serving.online.refresh import Done, Refresher, Setting
+from serving.online.refresh import Done, Refresher
 from serving.online.rows import EventRow, PurchaseRow, Row
+from serving.online.setting import Setting
 from serving.online.tables import PARTS
 from tests.little_programme import AS_OF, LittleProgramme
 from training.champions import Champions

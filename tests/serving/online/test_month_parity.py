@@ -25,8 +25,9 @@ from programme.settings import Settings
 from serving.online import leases
 from serving.online.flush import flush
 from serving.online.inbox import accept
-from serving.online.refresh import Refresher, Setting
+from serving.online.refresh import Refresher
 from serving.online.rows import PurchaseRow
+from serving.online.setting import Setting
 from serving.online.store import NUMBERS, OnlineStore
 from serving.online.tables import PARTS, PUBLICATIONS
 from tests.little_programme import LittleProgramme
