@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving import logs
 from serving.access.gatekeeper import Gatekeeper, Refusal, is_loopback
 from serving.admission import Lane, Room
+from serving.api import paths
 from serving.api.problems import problem
 from serving.drain import Drain
 from serving.exchange import HEADERS, Exchange, Timekeeper
@@ -131,7 +132,7 @@ class Shell:
         told = logs.begin(next((value for name, value in headers if name == b"x-request-id"), None))
         exchange = Exchange(scope, receive, send, told, self._write, self.draining)
         try:
-            await self._answer(exchange, scope, receive)
+            await self._answer(exchange, paths.told_apart(scope), receive)
         except Exception:
             # Ours, or one that the inside has answered already and hands on for the log.
             logger.error("a fault while answering a request", exc_info=True)

@@ -45,7 +45,8 @@ from serving.api.actions_schemas import (
     WhyAnswer,
 )
 from serving.api.language import Accepted, speak
-from serving.api.loyalty import Key, Member
+from serving.api.loyalty import Key
+from serving.api.paths import Member
 
 CampaignId = Annotated[str, Path(min_length=1, max_length=CAMPAIGN_ID_LENGTH_MAX)]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]

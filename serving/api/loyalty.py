@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel
 
@@ -15,7 +15,6 @@ from loyalty.errors import Malformed, PostingRefused, UnknownMember, WrongCurren
 from loyalty.idempotency import KEY_LENGTH_MAX, Answer, once
 from loyalty.orders import Purchase, simulate, take_purchases_on
 from loyalty.postings import Posting, Request, digest
-from loyalty.tables import MEMBER_ID_LENGTH_MAX
 from serving.api import problems
 from serving.api.loyalty_schemas import (
     LEDGER_PAGE_MAX,
@@ -34,6 +33,7 @@ from serving.api.loyalty_schemas import (
     TierAnswer,
     TransferRequest,
 )
+from serving.api.paths import Member
 from serving.points import PointsDesk
 
 Key = Annotated[
@@ -43,7 +43,6 @@ Key = Annotated[
         description="the same key with the same body gets the first answer again",
     ),
 ]  # fmt: skip
-Member = Annotated[str, Path(min_length=1, max_length=MEMBER_ID_LENGTH_MAX)]
 READ, WRITE = {"x-scope": "loyalty:read"}, {"x-scope": "loyalty:write"}
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from features import table
 from programme.words import codes, label
@@ -25,22 +25,15 @@ from serving.api.member_schemas import (
     TagOfMember,
     ValueSummary,
 )
+from serving.api.paths import Member
 from serving.api.problems import Refused
 from serving.api.schemas import Part
 from serving.api.scores import ScoresDesk
 from serving.nightly import Night, NightBook
 from serving.online.store import NUMBERS, OnlineStore, StoredMember
 from serving.points import PointsDesk
-from training.scores import MEMBER_ID_LENGTH_MAX
 
 SCORES, MEMBERS = {"x-scope": "scores:read"}, {"x-scope": "members:read"}
-Member = Annotated[
-    str,
-    Path(
-        min_length=1, max_length=MEMBER_ID_LENGTH_MAX,
-        description="one that holds a slash is asked about with POST /v1/scores",
-    ),
-]  # fmt: skip
 Drivers = Annotated[
     bool, Query(description="false leaves the reasons out, which cost most of the time")
 ]
