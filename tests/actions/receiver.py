@@ -3,12 +3,15 @@
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from serving.webhooks import KEY, MOMENT, SIGNATURE, signature
 
 SECRET = "a key that both sides know"
+# How long an ending server may take to notice: a hundred tests end one each.
+POLL_SECONDS = 0.01
 
 
 class Receiver:
@@ -41,7 +44,8 @@ class Receiver:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        serve = partial(self.server.serve_forever, poll_interval=POLL_SECONDS)
+        self.thread = threading.Thread(target=serve, daemon=True)
         self.thread.start()
 
     @property

@@ -148,7 +148,7 @@ def test_an_explanation_adds_up_and_says_how_exact_it_is(
 
 
 @pytest.mark.parametrize("part", ["", *(f"/{part}" for part in PARTS)])
-@pytest.mark.parametrize("member_id", ["nemo", CANARY, "会员", "\0", "a b", "' or 1=1", "%2e%2e"])
+@pytest.mark.parametrize("member_id", ["nemo", CANARY, "会员", "a b", "a/b", "' or 1=1", "%2e%2e"])
 def test_a_member_nobody_knows_is_a_404(client: TestClient, part: str, member_id: str) -> None:
     response = client.get(f"/v1/members/{quote(member_id, safe='')}{part}")
 

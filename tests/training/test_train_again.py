@@ -15,20 +15,23 @@ from training.tracking import connect
 from training.train import stored_leaderboards, train
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def again(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return a second home with the same receipts, trained in the same way."""
+    """Return a second home with the same receipts, trained in the same way.
+
+    Asked for before `trained_grocer`, it is made while another process makes that one.
+    """
     home = tmp_path_factory.mktemp("again")
     return made_up.trained(made_up.open_home(mlflow_template, home, made_up.purchases()))
 
 
-def test_two_runs_give_the_same_numbers(trained_grocer: Trained, again: Trained) -> None:
+def test_two_runs_give_the_same_numbers(again: Trained, trained_grocer: Trained) -> None:
     assert again.boards == trained_grocer.boards
 
 
 @pytest.mark.parametrize("target", NAMES)
 def test_two_runs_give_the_same_model_files(
-    trained_grocer: Trained, again: Trained, target: str
+    again: Trained, trained_grocer: Trained, target: str
 ) -> None:
     assert model_files(again.settings, target) == model_files(trained_grocer.settings, target)
 
