@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, get_args
 
 from programme.settings import Programme, Settings
-from training import lookup
+from training import lookup, registry_rows
 from training.bundle import TARGETS
 from training.lookup import name_of
 
@@ -63,11 +64,12 @@ def every(settings: Settings, programme: Programme) -> list[Judged]:
     NotReady : if the registry is busy or away.
     """
     targets = {name_of(target, programme): target for target in TARGETS}
-    pointed = lookup.rows(settings, _POINTED)
+    asked = partial(registry_rows.select, settings.tracking_uri)
+    pointed = asked(_POINTED)
     if pointed is None:
         return _ordered(_by_client(settings, targets), targets)
-    params = _grouped(lookup.rows(settings, _PARAMS) or ())
-    metrics = _grouped(lookup.rows(settings, _METRICS) or ())
+    params = _grouped(asked(_PARAMS) or ())
+    metrics = _grouped(asked(_METRICS) or ())
     found = [
         _judged(row, targets[row["name"]], params.get(row["run_id"], {}),
                 metrics.get(row["run_id"], {}))

@@ -5,24 +5,18 @@ SQLite or PostgreSQL with three small tables for this; a server of MLflow's, or 
 shape, are asked through its client.
 """
 
-import sqlite3
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from sqlalchemy import Connection, Engine, NullPool, RowMapping, create_engine, make_url, text
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import RowMapping
 
-from programme.errors import NotReady, PerennialError
+from programme.errors import NotReady
 from programme.settings import Programme, Settings
-from training import bundle, sealed
+from training import bundle, registry_rows, sealed
 from training.bundle import Bundle, ModelFacts, Target
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -30,9 +24,6 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 DIGEST_TAG = "bundle_sha256"
 # The folder inside the logged model that holds everything the model is made of.
 DATA_FOLDER = "perennial"
-# Whoever writes to the registry holds it for milliseconds.
-LOCKED_SECONDS_MAX = 2.0
-SETTLED_SECONDS = 2.0
 
 _VERSION = """
 select v.name as name, v.version as version, v.source as source,
@@ -51,18 +42,6 @@ _BY_NUMBER = f"{_VERSION} and v.version = :version"
 
 class FeatureSetMismatch(NotReady):
     """A model that was trained on features this code does not compute."""
-
-
-class RegistryFailed(PerennialError):
-    """A registry whose database cannot be read."""
-
-
-class _NoTables(Exception):
-    """The database holds no registry, or one that is only being made."""
-
-
-class _OtherTables(Exception):
-    """The database is not laid out as the MLflow this was written against lays it out."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +109,7 @@ class Aliases:
 
     def find(self, settings: Settings, name: str, alias: str) -> Version | None:
         """Return what `find` returns, most times without opening the database."""
-        state = _file_state(settings)
+        state = registry_rows.state(settings.tracking_uri)
         if state is None or state != self._state:
             self._found.clear()
             self._state = state
@@ -138,24 +117,6 @@ class Aliases:
         if key not in self._found:
             self._found[key] = find(settings, name, alias)
         return self._found[key]
-
-
-def _file_state(settings: Settings) -> object:
-    """Return what changes when the registry's file is written to; None: it must be asked."""
-    address = _address(settings.tracking_uri)
-    if address is None or address.get_backend_name() != "sqlite":
-        return None
-    state = []
-    for ending in ("", "-wal"):
-        try:
-            facts = Path(f"{address.database}{ending}").stat()
-        except OSError:
-            continue
-        # Another write may follow within the same tick of the file system's clock.
-        if time.time() - facts.st_mtime < SETTLED_SECONDS:
-            return None
-        state.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return tuple(state) or None
 
 
 def numbered(settings: Settings, name: str, version: int) -> Version | None:
@@ -187,28 +148,6 @@ def load(settings: Settings, found: Version) -> RegisteredModel:
     return RegisteredModel(found.name, found.version, content)
 
 
-def rows(settings: Settings, statement: str) -> list[RowMapping] | None:
-    """Return what the registry's database says; None: MLflow's client alone can ask it.
-
-    Raises
-    ------
-    NotReady : if the registry is busy or away.
-    RegistryFailed : if its database is damaged or is none.
-    """
-    address = _address(settings.tracking_uri)
-    if address is None:
-        return None
-    try:
-        with _connected(address) as connection:
-            if connection is None:
-                return []
-            return list(connection.execute(text(statement)).mappings())
-    except _NoTables:
-        return []
-    except _OtherTables:
-        return None
-
-
 def load_alias(settings: Settings, name: str, alias: str = CHAMPION) -> RegisteredModel:
     """Load the version an alias points at. Raises as `find` and `load`.
 
@@ -231,20 +170,10 @@ def _asked(
     values: dict[str, object],
     by_client: Callable[[Any], Any],
 ) -> Version | None:
-    address = _address(settings.tracking_uri)
-    if address is None:
+    rows = registry_rows.select(settings.tracking_uri, statement, {**values, "tag": DIGEST_TAG})
+    if rows is None:
         return _asked_of_client(settings, by_client)
-    try:
-        with _connected(address) as connection:
-            if connection is None:
-                return None
-            row = connection.execute(text(statement), {**values, "tag": DIGEST_TAG}).mappings()
-            found = row.one_or_none()
-    except _NoTables:
-        return None
-    except _OtherTables:
-        return _asked_of_client(settings, by_client)
-    return None if found is None else _version(found)
+    return _version(rows[0]) if rows else None
 
 
 def _version(row: RowMapping) -> Version:
@@ -264,76 +193,11 @@ def _asked_of_client(settings: Settings, question: Callable[[Any], Any]) -> Vers
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise NotReady(
-            f"The registry at {_said(settings.tracking_uri)} gave no answer "
+            f"The registry at {registry_rows.said(settings.tracking_uri)} gave no answer "
             f"({error.error_code}). Nothing was loaded. Start it, or look at its log."
         ) from error
     location = client.get_model_version_download_uri(found.name, found.version)
     return Version(found.name, int(found.version), found.tags.get(DIGEST_TAG, "none"), location)
-
-
-def _address(uri: str) -> URL | None:
-    """Return the database behind a tracking address; None if it is a server or a folder."""
-    try:
-        address = make_url(uri)
-    except ArgumentError:
-        return None
-    backend = address.get_backend_name()
-    if backend == "sqlite" and address.database and address.database != ":memory:":
-        return address
-    return address.set(drivername="postgresql+psycopg") if backend == "postgresql" else None
-
-
-@contextmanager
-def _connected(address: URL) -> Iterator[Connection | None]:
-    """Open the registry's database as it lies there now; None if there is none yet."""
-    if address.get_backend_name() == "sqlite" and not Path(str(address.database)).exists():
-        yield None
-        return
-    try:
-        with _engine(address).connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise _judged(error, address) from error
-
-
-@lru_cache(maxsize=8)
-def _engine(address: URL) -> Engine:
-    """Return what makes connections, each a new one: the file may be another by the next look."""
-    if address.get_backend_name() != "sqlite":
-        return create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 3})
-    # Not made if it is gone; able to undo what a killed writer left half done.
-    place = f"{Path(str(address.database)).absolute().as_uri()}?mode=rw"
-    return create_engine(
-        "sqlite://",
-        poolclass=NullPool,
-        creator=lambda: sqlite3.connect(place, uri=True, timeout=LOCKED_SECONDS_MAX),
-    )
-
-
-def _judged(error: DBAPIError, address: URL) -> Exception:
-    said = " ".join(str(error.orig).split())
-    state = getattr(error.orig, "sqlstate", None)
-    if "no such table" in said or state == "42P01":
-        return _NoTables()
-    if "no such column" in said or state == "42703":
-        return _OtherTables()
-    where = _said(str(address))
-    if "not a database" in said or "malformed" in said:
-        return RegistryFailed(
-            f"The registry {where} is damaged: {said}. Nothing was loaded. Restore its last backup."
-        )
-    return NotReady(
-        f"The registry {where} is busy or away: {said}. Nothing was loaded. It is asked again; "
-        "if it stays so, look at the database."
-    )
-
-
-def _said(uri: str) -> str:
-    """Return an address without its password."""
-    try:
-        return make_url(uri).render_as_string(hide_password=True)
-    except ArgumentError:
-        return urlparse(uri)._replace(netloc=urlparse(uri).hostname or "").geturl()
 
 
 def _fetched(settings: Settings, found: Version, target: Path) -> Path:
