@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -16,6 +17,8 @@ from tests.little_programme import LittleProgramme
 from tests.training import grocer as made_up
 from tests.training.grocer import Trained
 from training.tracking import connect
+
+Made = TypeVar("Made")
 
 # A busy machine is no failure of the law under test.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -32,11 +35,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that every process of this run of the tests sees."""
+    folder = tmp_path_factory.getbasetemp()
+    at_once = "PYTEST_XDIST_WORKER" in os.environ
+    return folder.parent if at_once else folder
+
+
+def made_once(home: Path, make: Callable[[Path], Made]) -> Made:
+    """Return what is made in a home; whichever process asks first makes it, the others wait."""
+    ready = home.with_suffix(".pickle")
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            ready.write_bytes(pickle.dumps(make(home)))
+    made: Made = pickle.loads(ready.read_bytes())
+    return made
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(shared_folder: Path) -> Path:
     """Return a migrated, empty MLflow database: making one takes seconds, copying one does not."""
-    settings = Settings(home=tmp_path_factory.mktemp("mlflow"))
-    connect(settings)
-    return settings.home / "mlflow.db"
+
+    def make(home: Path) -> Path:
+        connect(Settings(home=home))
+        return home / "mlflow.db"
+
+    return made_once(shared_folder / "mlflow", make)
 
 
 @pytest.fixture
@@ -66,14 +93,6 @@ def trained(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that every process of this run of the tests sees."""
-    folder = tmp_path_factory.getbasetemp()
-    at_once = "PYTEST_XDIST_WORKER" in os.environ
-    return folder.parent if at_once else folder
-
-
-@pytest.fixture(scope="session")
 def grocer(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a home with all of the made-up grocer's receipts; only snapshots may be added."""
     home = tmp_path_factory.mktemp("grocer")
@@ -84,15 +103,10 @@ def grocer(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> S
 def trained_grocer(mlflow_template: Path, shared_folder: Path) -> Trained:
     """Return a home of the grocer's with every target trained; only snapshots may be added.
 
-    It takes a minute: whichever process asks first makes it, the others wait for it.
+    It takes a minute.
     """
-    home, ready = shared_folder / "trained-grocer", shared_folder / "trained-grocer.pickle"
-    with (shared_folder / "trained-grocer.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir()
-            settings = made_up.open_home(mlflow_template, home, made_up.purchases())
-            ready.write_bytes(pickle.dumps(made_up.trained(settings)))
-    made: Trained = pickle.loads(ready.read_bytes())
-    return made
+
+    def make(home: Path) -> Trained:
+        return made_up.trained(made_up.open_home(mlflow_template, home, made_up.purchases()))
+
+    return made_once(shared_folder / "trained-grocer", make)

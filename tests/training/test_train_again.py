@@ -48,6 +48,7 @@ def test_training_again_on_the_same_data_refreshes_the_champion(again: Trained) 
     assert "same recipe" in board["promotion"]
 
 
+@pytest.mark.slow
 def test_on_newer_data_a_refresh_meets_the_champion_itself(
     mlflow_template: Path, tmp_path: Path
 ) -> None:
