@@ -4,6 +4,7 @@ import fcntl
 import os
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +31,15 @@ LONGEST = ("test_train.py", "test_train_again.py", "test_command_line.py", "test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the longest files first, all else in its order."""
+    """Put the tests of the longest files first, all else in its order.
+
+    Raises
+    ------
+    pytest.UsageError : if two tests have one name: of those xdist runs one, and says nothing
+    """
+    twice = [name for name, times in Counter(item.nodeid for item in items).items() if times > 1]
+    if twice:
+        raise pytest.UsageError(f"more than one test is called {', '.join(twice[:5])}")
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else 99)
 
 

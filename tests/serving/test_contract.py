@@ -34,7 +34,8 @@ class FromHere:
 
 
 # Described before there is a home; the home comes with the first test.
-tried = FromHere(create_api(Live(), PointsDesk()))
+described = create_api(Live(), PointsDesk())
+tried = FromHere(described)
 schema = schemathesis.openapi.from_asgi(
     OPENAPI_PATH, tried, config=SchemathesisConfig.from_dict({"seed": SEED})
 )
@@ -57,16 +58,22 @@ def trying(examples: int) -> settings:
     )  # fmt: skip
 
 
-@schema.parametrize()
-@trying(8)
-def test_every_route_keeps_its_promises(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate()
+def keeping(operation_id: str, examples: int) -> Any:
+    """Return the test of one route, which has to be found under a name of its own.
+
+    Schemathesis gives all of its routes the one name of the test, and of one name xdist runs one.
+    """
+
+    @schema.include(operation_id=operation_id).parametrize()
+    @trying(examples)
+    def keeps(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate()
+
+    return keeps
 
 
-@pytest.mark.slow
-@schema.parametrize()
-@trying(60)
-def test_every_route_keeps_its_promises_when_it_is_tried_longer(
-    case: schemathesis.Case[Any],
-) -> None:
-    case.call_and_validate()
+for path in described.openapi()["paths"].values():
+    for operation in path.values():
+        name = f"test_{operation['operationId']}_keeps_its_promises"
+        globals()[name] = keeping(operation["operationId"], 8)
+        globals()[f"{name}_longer"] = pytest.mark.slow(keeping(operation["operationId"], 60))
