@@ -47,7 +47,8 @@ def retrain(
         bool, typer.Option("--dry-run", help="Say what is due and why; train nothing.")
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file over the defaults; its [retrain] has the limits.")
+        Path | None,
+        typer.Option(help="TOML file over the defaults; its \\[retrain] has the limits."),
     ] = None,
     home: HomeOption = None,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HomeOption = Annotated[
     Path | None,
     typer.Option(
-        "--home", help="Folder of the programme. [default: PERENNIAL_HOME, else var/programme]"
+        "--home", help="Folder of the programme. \\[default: PERENNIAL_HOME, else var/programme]"
     ),
 ]
 AsOfOption = Annotated[

@@ -20,7 +20,7 @@ NameOption = Annotated[
     str | None,
     typer.Option(
         "--workers-name",
-        help="Name that no other living worker has. [default: of this machine, numbered]",
+        help="Name that no other living worker has. \\[default: of this machine, numbered]",
     ),
 ]
 TogetherOption = Annotated[
@@ -51,9 +51,12 @@ def worker(
     """
     from programme.database import Database
     from programme.settings import open_programme
-    from serving.online.worker import Scorer, Worker, own_name
+    from serving.online.worker import Scorer, Worker, checked_name, own_name
     from serving.supervisor import Supervisor
 
+    for given in (workers_name, scores_of):
+        if given is not None:
+            checked_name(given)
     settings = settings_of(home)
     open_programme(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import duckdb
 
@@ -72,11 +73,15 @@ def check_place(path: Path) -> None:
     InputRefused : if what would hold the file is no folder, or may not be written to
     """
     place = next(one for one in path.absolute().parents if one.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+    try:
+        # What may be written to is known for sure by doing it: rights do not tell of all places.
+        with TemporaryFile(dir=place):
+            pass
+    except OSError as error:
         what = "cannot be written to" if place.is_dir() else "is not a folder"
         raise InputRefused(
             f"{path} cannot be written: {place} {what}. Nothing was exported. Name another place."
-        )
+        ) from error
 
 
 def _copy_to_csv(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:

@@ -84,7 +84,8 @@ def score_all(
     ------
     NotReady : if there is no programme or no champion, or another run writes the same file
     ProcessLost : if one of several processes was killed
-    InputRefused : if `as_of` lies outside the data, or `out` is a folder
+    InputRefused : if `as_of` lies outside the data, or `out` is a folder, is no .parquet, or lies
+        where nothing can be written
     """
     if out is not None and out.is_dir():
         raise InputRefused(
@@ -92,7 +93,7 @@ def score_all(
             f"{out / 'scores.parquet'}."
         )
     if out is not None:
-        exports.check_place(out)
+        exports.check(out, (".parquet",))
     champions = Champions.load(settings)
     taken = snapshot.build(settings, as_of or snapshot.default_as_of(settings))
     path = out or settings.home / "scores" / f"{taken.path.name}_{_versions(champions)}.parquet"

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,13 +47,15 @@ class Exported:
 
     Parameters
     ----------
+    written_at : None: just now, for whoever asked
+    tag : another wherever the content is another
     position : changes after it bring a reader of the file up to date; None: some of those are
         kept no longer
     """
 
     file: IO[bytes]
     as_of: date
-    written_at: datetime
+    written_at: datetime | None
     tag: str
     size: int
     position: int | None
@@ -82,7 +84,7 @@ def latest_scores(settings: Settings, database: Database) -> Exported | None:
     return None
 
 
-def members_now(settings: Settings, database: Database, now: datetime) -> Exported:
+def members_now(settings: Settings, database: Database) -> Exported:
     """Write where every member stands, all seen at one moment, to a file without a name.
 
     Raises
@@ -109,9 +111,8 @@ def members_now(settings: Settings, database: Database, now: datetime) -> Export
         )
     size = file.tell()
     file.seek(0)
-    moment = now.astimezone(UTC).replace(microsecond=0)
-    tag = sha256(f"{position} {moment}".encode()).hexdigest()[:32]
-    return Exported(file, as_of, moment, tag, size, position)
+    tag = file_digest(file, "sha256").hexdigest()[:32]
+    return Exported(file, as_of, None, tag, size, position)
 
 
 def as_parquet(exported: Exported) -> Iterator[bytes]:

@@ -107,7 +107,7 @@ class Supervisor:
         )
 
     def _name(self) -> str:
-        return " ".join(self._command[1:5])
+        return " ".join(word for word in self._command[1:5] if word != "-m")
 
 
 def tell_children() -> None:

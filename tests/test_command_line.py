@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from unittest import mock
 
 import pandas as pd
 import pytest
+import typer
 
 import perennial
 from features import snapshot
@@ -387,6 +388,8 @@ def test_options_that_cannot_be_had_together_are_both_named(
         ("segments", "--moved", "file/deep/rows.csv", "is not a folder"),
         ("tags", "--out", "file/tags.csv", "is not a folder"),
         ("score", "--out", "file/scores.parquet", "is not a folder"),
+        ("score", "--out", "scores.csv", "ends in none of .parquet"),
+        ("score", "--out", "/proc/scores.parquet", "cannot be written to"),
     ],
 )
 def test_a_place_is_refused_before_the_long_work(
@@ -400,6 +403,30 @@ def test_a_place_is_refused_before_the_long_work(
     assert said.exit_code == 2
     assert in_one_line(said)
     assert why in said.err
+
+
+@pytest.mark.parametrize("name", ["", "..", "../w", "a/../b", "/tmp/w", ".w", "w\n", "w" * 81])
+def test_a_workers_name_names_no_other_place(name: str, tmp_path: Path) -> None:
+    said = run("worker", "--once", "--workers-name", name, "--home", tmp_path)
+
+    assert said.exit_code == 2
+    assert in_one_line(said)
+    assert said.err.startswith(f"InputRefused: {name!r:.80} names no worker. None was begun. ")
+
+
+def test_help_shows_what_stands_in_square_brackets() -> None:
+    """Typer takes them for mark-up where they are not escaped, and leaves them out."""
+
+    def commands(command: Any) -> Iterator[Any]:
+        yield command
+        for one in getattr(command, "commands", {}).values():
+            yield from commands(one)
+
+    for command in commands(typer.main.get_command(perennial.app)):
+        options = [getattr(one, "help", None) for one in command.params]
+        for text in (command.help, command.epilog, *options):
+            assert re.search(r"(?<!\\)\[", text or "") is None, (command.name, text)
+    assert "[retrain]" in done("retrain", "--help").out
 
 
 def test_every_step_reports_what_it_made(journey: Journey) -> None:

@@ -1,7 +1,7 @@
 """The routes of exports: everybody at once, as CSV or Parquet, in bounded memory."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Annotated, Any
 
@@ -43,7 +43,7 @@ def create_routes(desk: PointsDesk, responses: dict[int | str, Any]) -> APIRoute
 
     def members() -> Exported:
         settings = desk.settings or Settings.load()
-        return exports.members_now(settings, desk.database, datetime.now(UTC))
+        return exports.members_now(settings, desk.database)
 
     for name, told, opened in (
         ("scores", "Hand over the scores of every member as the last batch wrote them", scores),
@@ -90,10 +90,11 @@ def _answer(
     tag = f'"{found.tag}-{ending}"'
     headers = {
         "ETag": tag,
-        "Last-Modified": format_datetime(found.written_at, usegmt=True),
         "Content-Disposition": f'attachment; filename="{name}_{found.as_of}.{ending}"',
         DAY_HEADER: str(found.as_of),
     }
+    if found.written_at is not None:
+        headers["Last-Modified"] = format_datetime(found.written_at, usegmt=True)
     if found.position is not None:
         headers[CURSOR_HEADER] = cursor.written(found.position)
     if _has_it(found, tag, none_match, since):
@@ -109,7 +110,7 @@ def _has_it(found: Exported, tag: str, none_match: str | None, since: str | None
     if none_match is not None:
         listed = [one.strip().removeprefix("W/") for one in none_match.split(",")]
         return tag in listed or none_match.strip() == "*"
-    if since is None:
+    if since is None or found.written_at is None:
         return False
     try:
         moment = parsedate_to_datetime(since)

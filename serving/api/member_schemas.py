@@ -86,7 +86,11 @@ class ProfileAnswer(BaseModel):
     features: list[FeatureAnswer]
     as_of: _AsOf
     tags_as_of: Annotated[
-        date, Field(description="the midnight tags and clusters are of: they are made at night")
+        date,
+        Field(
+            description="the midnight tags and clusters are of: they are made at night, and "
+            "whoever came since has none"
+        ),
     ]
     data_as_of: _DataAsOf
     updated_at: Annotated[datetime, Field(description="when her row was last written, UTC")]

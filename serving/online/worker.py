@@ -8,6 +8,7 @@ was not committed waits in the inbox.
 """
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from features import engine
 from features import snapshot as snapshots
 from features.snapshot import Snapshot
 from programme.database import Database
-from programme.errors import NotReady, PerennialError
+from programme.errors import InputRefused, NotReady, PerennialError
 from programme.files import single_writer
 from programme.settings import Settings, open_programme
 from serving.online import changes, leases
@@ -49,8 +50,24 @@ GIVES_WAY_SECONDS_MAX = 60.0
 # After a fault that may pass.
 REST_SECONDS = 0.5
 WORKERS_MAX = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 Tell = Callable[[str], None]
 Clock = Callable[[], datetime]
+
+
+def checked_name(name: str) -> str:
+    """Return a worker's name, which names files of the home too.
+
+    Raises
+    ------
+    InputRefused : if it could name anything else
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InputRefused(
+            f"{name!r:.80} names no worker. None was begun. Use letters, digits, '.', '_' and '-', "
+            "at most 80, the first a letter or a digit."
+        )
+    return name
 
 
 @contextmanager

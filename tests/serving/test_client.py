@@ -149,7 +149,8 @@ def page(
                 done = CliRunner().invoke(perennial.app, line.split()[1:])
                 assert done.exit_code == 0, done.output
     code = "\n".join(text for _, name, _, text in told if name == "crm.py")
-    names: dict[str, Any] = {"Refused": CLIENT_MODULE.Refused, "tmp": tmp_path}
+    names: dict[str, Any] = {"tmp": tmp_path}
+    monkeypatch.setitem(sys.modules, "perennial_client", CLIENT_MODULE)
     exec(compile(code, "crm.py", "exec"), names)
     names["copy"] = names["open_copy"](str(tmp_path / "crm.db"))
     yield names

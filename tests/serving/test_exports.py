@@ -274,6 +274,24 @@ def test_members_are_handed_over_with_the_cursor_of_the_same_moment(
     assert pq.read_table(pa.BufferReader(parquet.content)).num_rows == 4_500
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_members_of_whom_nothing_changed_are_not_sent_again(
+    client: TestClient, desk: PointsDesk, ending: str
+) -> None:
+    store(desk, "m1", "m2", stage="lost")
+    url = f"/v1/exports/members.{ending}"
+    first = client.get(url)
+    known = {"If-None-Match": first.headers["etag"]}
+
+    assert client.get(url, headers=known).status_code == 304
+    # It is made when it is asked for: when it was last another nobody knows.
+    assert "last-modified" not in first.headers
+    ever = {"If-Modified-Since": "Fri, 31 Dec 2100 00:00:00 GMT"}
+    assert client.get(url, headers=ever).status_code == 200
+    store(desk, "m2", stage="new")
+    assert client.get(url, headers=known).status_code == 200
+
+
 def test_without_members_there_is_nothing_to_hand_over(client: TestClient) -> None:
     response = client.get("/v1/exports/members.csv")
 
