@@ -9,7 +9,7 @@ import pytest
 from programme.errors import NotReady
 from programme.settings import Settings
 from tests.training.test_registry import NAME, register
-from training import bundle, lookup, registry, sealed
+from training import bundle, lookup, registry, registry_rows, sealed
 from training.lookup import Aliases, Version
 from training.tracking import connect
 
@@ -33,7 +33,7 @@ def test_tables_and_client_say_the_same(served: Settings, monkeypatch: pytest.Mo
     by_tables = [lookup.find(served, *one) for one in asked]
     numbers = [lookup.numbered(served, NAME, number) for number in (1, 2, 9)]
 
-    monkeypatch.setattr(lookup, "_address", lambda _: None)  # as for a tracking server
+    monkeypatch.setattr(registry_rows, "_address", lambda _: None)  # as for a tracking server
 
     assert [lookup.find(served, *one) for one in asked] == by_tables
     assert [lookup.numbered(served, NAME, number) for number in (1, 2, 9)] == numbers
@@ -74,7 +74,7 @@ def test_a_server_that_is_away_is_a_reason_without_its_password(tmp_path: Path) 
 def test_aliases_are_asked_again_once_the_file_changed(
     served: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(registry_rows, "SETTLED_SECONDS", 0.0)
     aliases = Aliases()
     first = aliases.find(served, NAME, lookup.CHAMPION)
     asked: list[str] = []
