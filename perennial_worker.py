@@ -51,12 +51,11 @@ def worker(
     """
     from programme.database import Database
     from programme.settings import open_programme
-    from serving.online.worker import Scorer, Worker, checked_name, own_name
+    from serving.online.worker import Scorer, Worker, check_name, own_name
     from serving.supervisor import Supervisor
 
-    for given in (workers_name, scores_of):
-        if given is not None:
-            checked_name(given)
+    if workers_name is not None:
+        check_name(workers_name)
     settings = settings_of(home)
     open_programme(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

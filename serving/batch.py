@@ -87,11 +87,6 @@ def score_all(
     InputRefused : if `as_of` lies outside the data, or `out` is a folder, is no .parquet, or lies
         where nothing can be written
     """
-    if out is not None and out.is_dir():
-        raise InputRefused(
-            f"{out} is a folder. Nothing was scored. Name the Parquet file to write, for example "
-            f"{out / 'scores.parquet'}."
-        )
     if out is not None:
         exports.check(out, (".parquet",))
     champions = Champions.load(settings)

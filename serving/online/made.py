@@ -13,7 +13,7 @@ from serving.online.store import Kept, OnlineStore, StoredMember, part_of
 from serving.online.tables import INBOX, ONLINE_MEMBERS
 from serving.online.traits import nothing
 
-_NAMES_AT_ONCE = 500
+_ROWS_AT_ONCE = 500
 
 
 class LeaseLost(NotReady):
@@ -29,7 +29,6 @@ class Made:
     gone : those of whom nothing is known now
     scored : whether value, next products and next order were made too
     seqs : member -> the last row of the inbox that was seen of her
-    publication_no : by which publication they were judged
     position : the last row of the inbox that the history holds
     """
 
@@ -37,7 +36,6 @@ class Made:
     gone: Sequence[str]
     scored: bool
     seqs: Mapping[str, int]
-    publication_no: int
     position: int
 
     def write(
@@ -69,7 +67,7 @@ class Made:
             if old is not None and old.knows_more(member):
                 late |= old.seq < member.seq  # of a later day: our clock is behind
                 continue
-            whole = _completed(member, old, self.publication_no)
+            whole = _completed(member, old)
             ahead = not rows and not self.scored and member.seq <= self.position
             if ahead and old is not None and old.readable:
                 # Nothing came to her since, or it would wait: her scores know as much as before.
@@ -86,8 +84,8 @@ class Made:
                 connection.execute(delete(ONLINE_MEMBERS).where(ONLINE_MEMBERS.c.member_id == name))
                 moved.append((name, old.traits, None))
         shown = [row.seq for row in rows] if not late else []
-        for first in range(0, len(shown), _NAMES_AT_ONCE):
-            some = shown[first : first + _NAMES_AT_ONCE]
+        for first in range(0, len(shown), _ROWS_AT_ONCE):
+            some = shown[first : first + _ROWS_AT_ONCE]
             connection.execute(
                 update(INBOX)
                 .where(INBOX.c.seq.in_(some), INBOX.c.refreshed_at.is_(None))
@@ -97,7 +95,7 @@ class Made:
         return len(shown), {one.member_id: one.seq for one in written}
 
 
-def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> StoredMember:
+def _completed(member: StoredMember, old: Kept | None) -> StoredMember:
     """Return a member with what this step did not make: her cluster, her tags.
 
     The text of scores that stand goes back into the store as it is: see `Made.write`.
@@ -110,10 +108,8 @@ def _completed(member: StoredMember, old: Kept | None, publication_no: int) -> S
     traits["tags"] = list(kept.get("tags") or ())
     if traits["stage"] is None:
         traits["stage"] = kept.get("stage")
-    if member.scores_seq >= 0:
+    if member.scores_seq >= 0 or old is None or not old.readable:
         return replace(member, traits=traits)
-    if old is None or not old.readable:
-        return replace(member, traits=traits, scores_seq=-1, publication_no=publication_no)
     return replace(
         member, traits=traits, scores_seq=old.scores_seq, publication_no=old.publication_no,
     )  # fmt: skip

@@ -310,7 +310,6 @@ class Refresher:
             gone=sorted(set(groups.names) - {one.member_id for one in members}),
             scored=scored,
             seqs={name: seqs(name) for name in groups.names},
-            publication_no=setting.publication.publication_no,
             position=self.position,
         )
 

@@ -55,8 +55,8 @@ Tell = Callable[[str], None]
 Clock = Callable[[], datetime]
 
 
-def checked_name(name: str) -> str:
-    """Return a worker's name, which names files of the home too.
+def check_name(name: str) -> None:
+    """Refuse what cannot be a worker's name, which names files of the home too.
 
     Raises
     ------
@@ -67,7 +67,6 @@ def checked_name(name: str) -> str:
             f"{name!r:.80} names no worker. None was begun. Use letters, digits, '.', '_' and '-', "
             "at most 80, the first a letter or a digit."
         )
-    return name
 
 
 @contextmanager

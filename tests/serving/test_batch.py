@@ -209,7 +209,7 @@ def test_a_run_that_dies_leaves_what_was_there(
 
 
 def test_a_folder_cannot_be_the_file(trained: LittleProgramme, tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match=r"is a folder\. Nothing was scored.*scores\.parquet"):
+    with pytest.raises(InputRefused, match=r"is a folder\. Nothing was exported.*\.parquet"):
         score_all(trained.settings, AS_OF, tmp_path, quiet)
 
 

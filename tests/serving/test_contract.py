@@ -61,7 +61,8 @@ def trying(examples: int) -> settings:
 def keeping(operation_id: str, examples: int) -> Any:
     """Return the test of one route, which has to be found under a name of its own.
 
-    Schemathesis gives all of its routes the one name of the test, and of one name xdist runs one.
+    With one test for all, pytest 9.2 gives every route the test's name, and of one name xdist runs
+    one.
     """
 
     @schema.include(operation_id=operation_id).parametrize()
