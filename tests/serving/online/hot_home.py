@@ -101,8 +101,9 @@ def with_events(little: LittleProgramme, home: Path) -> LittleProgramme:
 
 
 def make(little: LittleProgramme, home: Path, champions: Champions, **facts: str) -> HotHome:
-    """Copy the programme and publish it."""
-    shutil.copytree(little.settings.home, home, dirs_exist_ok=True)
+    """Copy the programme and publish it, without the scores that other tests made meanwhile."""
+    others = shutil.ignore_patterns("scores")
+    shutil.copytree(little.settings.home, home, dirs_exist_ok=True, ignore=others)
     settings = little.settings.model_copy(update={"home": home, **facts})
     database = Database.open(settings)
     snapshot = snapshots.latest(settings)
